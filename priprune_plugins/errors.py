@@ -1,0 +1,24 @@
+"""What goes wrong, by whose doing: the user's input, a plugin, or the run itself."""
+
+
+class PriPruneError(Exception):
+    """An error whose message is meant to be read by a user, without a traceback."""
+
+    exit_code = 1
+
+
+class ScenarioError(PriPruneError):
+    """The user's input is wrong: a scenario, an option, a folder, a missing data set.
+
+    The message names place, what, got, allowed and the next step, in one line.
+    """
+
+    exit_code = 2
+
+
+class PluginError(PriPruneError):
+    """A plugin broke the contract or raised; the message names the plugin and the hook."""
+
+
+class RunError(PriPruneError):
+    """The run could not go on although the input was right, a full disk for instance."""

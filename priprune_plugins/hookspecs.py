@@ -1,0 +1,98 @@
+"""The hooks, in the order of a run; a plugin implements those that it needs.
+
+One run::
+
+    on_run_start(run)                       every plugin
+    on_setup_round(client)                  before round 0: sampled clients, no training, the upload path of a round
+    for each round
+      on_round_start(server)                pruner: set or change the global mask m^t
+      for each sampled client               in client-id order
+        on_local_train_start(client)        set client.mask; compose the weights that training starts from
+        on_local_step(client)               after backward, before the optimiser's step
+        on_local_train_end(client)          pruner: the client's base mask m_i^t
+        before_upload(client, upload)       defences: None (unchanged) or a new Upload, passed on to the next
+      on_server_receive(server, upload)     pruners collect, attackers observe; the upload is read-only
+      [aggregation by the FedLab algorithm]
+      on_aggregate_end(server)              pruner: re-prune, regrow
+      on_client_evaluate(client)            personal methods set the weights that this client would use
+      on_round_end(server, record)          trackers
+    on_run_end(run)
+    reconstruct(observations, generator)    attackers, on the captures
+
+Order within every hook: algorithm, pruner, defences in YAML order, attackers, trackers.
+"""
+
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import torch
+
+    from priprune_plugins.messages import Client, Observation, Reconstruction, Run, Server, Upload
+
+PROJECT = "priprune"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class HookSpecs:
+    """Signatures of all hooks; an implementation may take fewer arguments, never others."""
+
+    @hookspec
+    def on_run_start(self, run: "Run") -> None:
+        """The run begins; nothing is trained yet."""
+
+    @hookspec
+    def on_setup_round(self, client: "Client") -> None:
+        """Before round 0, for each sampled client: no training; what is sent passes the upload path of a round."""
+
+    @hookspec
+    def on_round_start(self, server: "Server") -> None:
+        """A round begins: a pruner sets or changes ``server.mask``; the broadcast is made after this hook."""
+
+    @hookspec
+    def on_local_train_start(self, client: "Client") -> None:
+        """A client has received the broadcast: set ``client.mask``, edit ``client.weights``."""
+
+    @hookspec
+    def on_local_step(self, client: "Client") -> None:
+        """After backward, before the optimiser's step: read ``client.loss_grad``, edit ``client.grad``."""
+
+    @hookspec
+    def on_local_train_end(self, client: "Client") -> None:
+        """Local training is done: a pruner sets the client's base mask, and the host applies it."""
+
+    @hookspec
+    def before_upload(self, client: "Client", upload: "Upload") -> "Upload | None":
+        """Return None to send ``upload`` as it is, or a new Upload, which the next defence gets."""
+
+    @hookspec
+    def on_server_receive(self, server: "Server", upload: "Upload") -> None:
+        """The server holds the upload, read-only; attackers get it without ``shared``, not-sent coordinates 0."""
+
+    @hookspec
+    def on_aggregate_end(self, server: "Server") -> None:
+        """The FedLab algorithm has aggregated into ``server.weights``: re-prune, regrow."""
+
+    @hookspec
+    def on_client_evaluate(self, client: "Client") -> None:
+        """A client's accuracy is about to be measured: set ``client.weights`` to what it would use."""
+
+    @hookspec
+    def on_round_end(self, server: "Server", record: MutableMapping[str, Any]) -> None:
+        """The round is done; ``record`` is its line in rounds.jsonl and may be added to."""
+
+    @hookspec
+    def on_run_end(self, run: "Run") -> None:
+        """Everything is done but the report."""
+
+    @hookspec
+    def reconstruct(
+        self,
+        observations: "Sequence[Observation]",
+        generator: "torch.Generator",
+        progress: Callable[[float], None],
+    ) -> "list[Reconstruction]":
+        """Return one reconstruction per observation, in order; ``progress`` takes the share done, in [0, 1]."""

@@ -1,0 +1,353 @@
+"""What passes through the hooks: flat vectors of ``D`` parameters in the order of ``model.parameters()``.
+
+Words: a *mask* is bool, True = kept; an *update* is ``w_local - w_global``; *withheld* is what a client trained and
+did not send. The two live objects, :class:`Client` and :class:`Server`, are made by the host and edited by plugins;
+:class:`Upload`, :class:`Observation` and :class:`Reconstruction` are values.
+"""
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from priprune_plugins.layout import Layout
+
+State = MutableMapping[str, Any]
+Batch = tuple[Tensor, Tensor]
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy, in [0, 1], over ``num_samples`` images."""
+
+    loss: float
+    accuracy: float
+    num_samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """Images ``[N, C, H, W]`` in [0, 1] and labels ``[N]``, on the run's device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.labels.numel())
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What everybody knows, the attacker too: no data, no weights.
+
+    Args:
+        build_model: Returns a fresh model on CPU with unspecified weights; it takes images in [0, 1] and standardises them itself.
+        layout: Layout of that model.
+        image_shape: ``(C, H, W)``.
+        num_classes: Number of labels ``K``.
+        lr: Learning rate of the clients.
+        batch_size: Images a step.
+        local_steps: Steps a round, or None where ``epochs`` is used.
+        epochs: Passes over the client's data a round, or None.
+        algorithm: Name of the FedLab algorithm.
+        mean_image: ``[C, H, W]`` public mean image: the mean of the global test images, which belong to no client's training part.
+    """
+
+    build_model: Callable[[], nn.Module]
+    layout: Layout
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    lr: float
+    batch_size: int
+    local_steps: int | None
+    epochs: int | None
+    algorithm: str
+    mean_image: Tensor
+
+    def steps(self, num_samples: int) -> int:
+        """Return how many local steps a client with ``num_samples`` images makes in a round."""
+        if self.local_steps is not None:
+            return self.local_steps
+        return (self.epochs or 1) * -(-num_samples // self.batch_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """What leaves a client, decoded to weights.
+
+    Args:
+        client_ids: One id, or those of a secure-aggregation group whose weights are the weighted mean.
+        round_idx: Round of the upload.
+        num_samples: Images of the client, or of the group.
+        weights: ``[D]``; where ``shared`` is False the value is not sent and means nothing.
+        shared: ``[D]`` bool, False = withheld; None = everything is sent. An attacker never gets it.
+        extras: The algorithm's and the pruner's other tensors; those of length ``D`` are withheld with ``shared``.
+        buffers: Batch-norm statistics by name, empty unless they are sent.
+    """
+
+    client_ids: tuple[int, ...]
+    round_idx: int
+    num_samples: int
+    weights: Tensor
+    shared: Tensor | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def withhold(self, withheld: Tensor) -> "Upload":
+        """Return the same upload without the coordinates where ``withheld [D]`` is True."""
+        shared = ~withheld if self.shared is None else self.shared & ~withheld
+        return replace(self, shared=shared)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a real server holds of one upload; everything an attack may use.
+
+    Args:
+        broadcast: ``[D]`` weights that the client was sent, pruned coordinates exactly 0.
+        server_weights: ``[D]`` the server's dense weights of that round.
+        mask: ``[D]`` bool, the base mask that the server itself set, or None.
+        upload: ``[D]`` decoded upload; a coordinate that was not sent is exactly 0.
+        extras: Other tensors of the upload, not-sent coordinates 0.
+        buffers: Batch-norm statistics by name.
+        broadcast_buffers: The statistics that the client was sent.
+        num_samples: Images of the client or group.
+        round_idx: Round of the upload.
+        client_ids: The sender or senders.
+        facts: Public facts; ``facts.batch_size`` is that of this upload.
+        earlier: Earlier observations of the same client, oldest first.
+    """
+
+    broadcast: Tensor
+    server_weights: Tensor
+    mask: Tensor | None
+    upload: Tensor
+    extras: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    broadcast_buffers: Mapping[str, Tensor]
+    num_samples: int
+    round_idx: int
+    client_ids: tuple[int, ...]
+    facts: Facts
+    earlier: Sequence["Observation"] = ()
+
+    @property
+    def num_images(self) -> int:
+        """How many different images the upload may hold: no more than one local pass draws."""
+        steps = self.facts.steps(self.num_samples)
+        return min(steps * self.facts.batch_size, self.num_samples)
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """An attack's guess at the images behind one observation, chosen by the attack's own loss.
+
+    Args:
+        images: ``[B, C, H, W]`` in [0, 1].
+        labels: ``[B]`` int64, or None where the attack guesses none.
+        loss: The attack's own final loss of this guess.
+        trace: ``[iterations]`` loss of the chosen restart.
+        failed: None, or why there is no usable guess; a failure is counted, never dropped.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    loss: float
+    trace: Tensor
+    failed: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The run as plugins see it: no data.
+
+    Args:
+        folder: The run folder.
+        scenario: The resolved scenario, every default written out.
+        facts: Public facts.
+    """
+
+    folder: Path
+    scenario: Mapping[str, Any]
+    facts: Facts
+
+
+class Server:
+    """The server's side of a round, edited by plugins.
+
+    Attributes:
+        round_idx: The round about to run, or just aggregated.
+        mask: ``[D]`` bool, the global base mask, or None; assigning checks dtype and shape.
+        weights: ``[D]`` dense weights; the broadcast is always ``weights`` with pruned coordinates 0. Assigning copies.
+        public: A labelled public set, only where the scenario gives one.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        weights: Tensor,
+        public: LabelledSet | None,
+        states: Callable[[object], State],
+        generators: Callable[[object, int], torch.Generator],
+        evaluate: Callable[[], Evaluation] | None = None,
+    ) -> None:
+        self.facts = facts
+        self.layout = facts.layout
+        self.round_idx = 0
+        self.public = public
+        self._weights = weights
+        self._mask: Tensor | None = None
+        self._states = states
+        self._generators = generators
+        self._evaluate = evaluate
+
+    @property
+    def weights(self) -> Tensor:
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: Tensor) -> None:
+        self._weights.copy_(checked_vector(value, self.layout, self._weights.dtype, "server.weights"))
+
+    @property
+    def mask(self) -> Tensor | None:
+        return self._mask
+
+    @mask.setter
+    def mask(self, value: Tensor | None) -> None:
+        self._mask = None if value is None else checked_vector(value, self.layout, torch.bool, "server.mask")
+
+    def state(self, plugin: object) -> State:
+        """Return what ``plugin`` remembers at the server; tensors, numbers and strings survive a resume."""
+        return self._states(plugin)
+
+    def generator(self, plugin: object) -> torch.Generator:
+        """Return a fresh CPU generator of ``plugin``'s own for this round."""
+        return self._generators(plugin, self.round_idx)
+
+
+class Client:
+    """One client's side of one round, edited by plugins.
+
+    Attributes:
+        client_id: Index of the client.
+        round_idx: Round, or -1 in the setup round.
+        step_idx: Local step, from 0; ``num_steps`` in all.
+        num_samples: Images of the client.
+        received: ``[D]`` the broadcast, read-only.
+        start: ``[D]`` weights when training began, read-only.
+        weights: ``[D]`` the live local weights, editable in place or by assignment.
+        mask: ``[D]`` bool, the client's base mask, or None; the host zeroes the pruned weights after ``on_local_train_start``, after every optimiser step and at ``on_local_train_end``.
+        loss_grad: ``[D]`` dense gradient of the plain loss at this step, read-only; only inside ``on_local_step``.
+        grad: ``[D]`` what the optimiser will use at this step, editable; only inside ``on_local_step``.
+        model: The local model; its parameters are views of ``weights``.
+        batches: This round's batches, ``(images [B, C, H, W], labels [B])`` each.
+    """
+
+    def __init__(
+        self,
+        client_id: int,
+        round_idx: int,
+        num_steps: int,
+        num_samples: int,
+        facts: Facts,
+        received: Tensor,
+        weights: Tensor,
+        mask: Tensor | None,
+        model: nn.Module,
+        batches: Sequence[Batch],
+        states: Callable[[object], State],
+        generators: Callable[[object], torch.Generator],
+        evaluate: Callable[[Split], Evaluation],
+    ) -> None:
+        self.client_id = client_id
+        self.round_idx = round_idx
+        self.step_idx = 0
+        self.num_steps = num_steps
+        self.num_samples = num_samples
+        self.facts = facts
+        self.layout = facts.layout
+        self.received = received
+        self.start = received
+        self.model = model
+        self.batches = batches
+        self.sent: dict[str, Tensor] = {}
+        self._weights = weights
+        self._mask = mask
+        self._loss_grad: Tensor | None = None
+        self._grad: Callable[[], Tensor] | None = None
+        self._states = states
+        self._generators = generators
+        self._evaluate = evaluate
+
+    @property
+    def weights(self) -> Tensor:
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: Tensor) -> None:
+        self._weights.copy_(checked_vector(value, self.layout, self._weights.dtype, "client.weights"))
+
+    @property
+    def mask(self) -> Tensor | None:
+        return self._mask
+
+    @mask.setter
+    def mask(self, value: Tensor | None) -> None:
+        self._mask = None if value is None else checked_vector(value, self.layout, torch.bool, "client.mask")
+
+    @property
+    def loss_grad(self) -> Tensor:
+        if self._loss_grad is None:
+            raise RuntimeError("client.loss_grad exists only inside on_local_step")
+        return self._loss_grad
+
+    @property
+    def grad(self) -> Tensor:
+        if self._grad is None:
+            raise RuntimeError("client.grad exists only inside on_local_step")
+        return self._grad()
+
+    @grad.setter
+    def grad(self, value: Tensor) -> None:
+        self.grad.copy_(checked_vector(value, self.layout, self._weights.dtype, "client.grad"))
+
+    def in_step(self, loss_grad: Tensor | None, grad: Callable[[], Tensor] | None) -> None:
+        """Open (or close, with None) the gradients of one step; called by the host."""
+        self._loss_grad, self._grad = loss_grad, grad
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Return loss and accuracy of the current local weights on this client's own data."""
+        return self._evaluate(split)
+
+    def send(self, name: str, tensor: Tensor) -> None:
+        """Add an extra tensor to this round's upload; an attacker may use it like any other."""
+        self.sent[name] = tensor
+
+    def state(self, plugin: object) -> State:
+        """Return what ``plugin`` remembers at this client; tensors, numbers and strings survive a resume."""
+        return self._states(plugin)
+
+    def generator(self, plugin: object) -> torch.Generator:
+        """Return a fresh CPU generator of ``plugin``'s own for this client and round."""
+        return self._generators(plugin)
+
+
+def checked_vector(value: Tensor, layout: Layout, dtype: torch.dtype, name: str) -> Tensor:
+    """Return ``value`` if it is a ``[D]`` tensor of ``dtype``.
+
+    Raises:
+        TypeError: Not a tensor, or another dtype.
+        ValueError: Another shape.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, got {value.dtype}")
+    if value.shape != (layout.num_parameters,):
+        raise ValueError(f"{name} must have shape [{layout.num_parameters}], got {list(value.shape)}")
+    return value

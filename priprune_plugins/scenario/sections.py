@@ -1,0 +1,194 @@
+"""What a scenario says, as typed values: the host's own keys here, a plugin's options as a mapping.
+
+Importing this module does not import torch. Every default of a host key is here, and nowhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from priprune_plugins.options import Count, Index, Positive, Share
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One plugin chosen by name.
+
+    Args:
+        kind: ``pruners``, ``attacks``, ``defenses``, ``datasets``, ``models``, ``algorithms`` or ``trackers``.
+        name: Catalogue name, or ``module:Class``.
+        options: The plugin's own keys as given, not yet validated.
+        path: Where it stands in the scenario, for instance ``defenses[0]``.
+    """
+
+    kind: str
+    name: str
+    options: Mapping[str, Any]
+    path: str
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """Host keys of ``data``; the rest are the data set's options.
+
+    Args:
+        clients: Number of clients; None = all natural writers.
+        partition: How the training images are dealt to clients.
+        alpha: Concentration of the Dirichlet partition.
+        shards: Shards per client of the shards partition.
+        min_samples: Fewest images a client may hold.
+        validation: Share of a client's own training images kept for ``evaluate("validation")``.
+        public: Number of test images given to the server as its labelled public set and left out of the tests.
+    """
+
+    clients: Count | None = None
+    partition: Literal["natural", "iid", "dirichlet", "shards"] | None = None
+    alpha: Positive = 1.0
+    shards: Count = 2
+    min_samples: Count = 2
+    validation: Share = 0.0
+    public: Index = 0
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """Host keys of ``model``.
+
+    Args:
+        init: Weight initialisation; None = the model's own choice, He for most.
+    """
+
+    init: Literal["he", "default", "glorot"] | None = None
+
+
+@dataclass(frozen=True)
+class AlgorithmSection:
+    """Host keys of ``algorithm``; the rest are the algorithm's options.
+
+    Args:
+        clients_per_round: Clients sampled a round.
+        local_steps: Steps a client makes a round; never together with ``epochs``. Default 1 where neither is given.
+        epochs: Passes over the client's own data a round.
+        batch_size: Images a step.
+        lr: Learning rate of the clients.
+    """
+
+    clients_per_round: Count = 10
+    local_steps: Count | None = None
+    epochs: Count | None = None
+    batch_size: Count = 20
+    lr: Positive = 0.1
+
+
+@dataclass(frozen=True)
+class AggregationSection:
+    """How uploads become the next server weights.
+
+    Args:
+        weighting: ``samples`` (the paper) or ``uniform`` (FedLab).
+        absent: What a coordinate counts that a client did not send; None = the pruner's own choice, else ``previous``.
+        sum: ``running`` in client-id order, or ``stock``, FedLab's own bits.
+        buffers: What happens to batch-norm statistics.
+        nonfinite: What happens to an upload that holds NaN or infinity.
+    """
+
+    weighting: Literal["samples", "uniform"] = "samples"
+    absent: Literal["previous", "holders", "zeros"] | None = None
+    sum: Literal["running", "stock"] = "running"
+    buffers: Literal["average", "local", "server"] = "average"
+    nonfinite: Literal["drop", "stop"] = "drop"
+
+
+@dataclass(frozen=True)
+class EvaluationSection:
+    """When the global model is tested.
+
+    Args:
+        every: Rounds between tests; 0 = about 50 tests a run. The last round is always tested.
+        clients: Most clients whose own test accuracy is measured after the last round; 0 = none.
+    """
+
+    every: Index = 0
+    clients: Index = 50
+
+
+@dataclass(frozen=True)
+class CaptureSection:
+    """Which uploads are kept for the attacks.
+
+    Args:
+        rounds: These rounds; together with ``every`` an error.
+        every: Every n-th round, from 0. Where neither is given: the first and the last round.
+        clients: These client ids, or the first k sampled clients of a round.
+        max_gib: Stop keeping uploads past this size.
+    """
+
+    rounds: tuple[Index, ...] | None = None
+    every: Count | None = None
+    clients: tuple[Index, ...] | Count = 4
+    max_gib: Positive = 10.0
+
+
+@dataclass(frozen=True)
+class AuditSection:
+    """Probe uploads by the same hooks from the same weights: attacked, never aggregated.
+
+    With this section the probes are attacked instead of the training's own uploads.
+
+    Args:
+        batch_size: Images a probe's step takes.
+        victims: Number of clients probed a round.
+        rounds: Rounds probed; None = those of ``capture``.
+        local_steps: Steps of a probe; None = those of the algorithm.
+    """
+
+    batch_size: Count = 1
+    victims: Count = 3
+    rounds: tuple[Index, ...] | None = None
+    local_steps: Count | None = None
+
+
+@dataclass(frozen=True)
+class PrivacySection:
+    """How reconstructions are measured.
+
+    Args:
+        nmi_levels: Grey levels of the normalised mutual information.
+        control_images: Images of the positive control of each attacked round; at least 3.
+    """
+
+    nmi_levels: Count = 16
+    control_images: Count = 3
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A whole scenario after includes, overrides and the check of keys, names and the host's own values."""
+
+    name: str
+    seed: int
+    device: str
+    rounds: int
+    data: DataSection
+    dataset: Selection
+    model: ModelSection
+    architecture: Selection
+    algorithm: AlgorithmSection
+    federation: Selection
+    aggregation: AggregationSection = field(default_factory=AggregationSection)
+    pruner: Selection | None = None
+    defenses: tuple[Selection, ...] = ()
+    attacks: tuple[Selection, ...] = ()
+    trackers: tuple[Selection, ...] = ()
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    capture: CaptureSection = field(default_factory=CaptureSection)
+    audit: AuditSection | None = None
+    privacy: PrivacySection = field(default_factory=PrivacySection)
+    source: Path | None = None
+
+    def selections(self) -> tuple[Selection, ...]:
+        """Return every chosen plugin in hook order: algorithm, pruner, defences, attacks, trackers; then data and model."""
+        pruner = () if self.pruner is None else (self.pruner,)
+        chosen = (self.federation, *pruner, *self.defenses, *self.attacks, *self.trackers)
+        return (*chosen, self.dataset, self.architecture)
