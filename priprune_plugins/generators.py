@@ -39,7 +39,7 @@ def seeded_globals(seed: int, *key: Key) -> Iterator[None]:
     """
     value = derived_seed(seed, *key)
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         random.seed(value)
         np.random.seed(value % 2**32)

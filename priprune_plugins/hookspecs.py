@@ -96,3 +96,4 @@ class HookSpecs:
         progress: Callable[[float], None],
     ) -> "list[Reconstruction]":
         """Return one reconstruction per observation, in order; ``progress`` takes the share done, in [0, 1]."""
+        raise NotImplementedError
