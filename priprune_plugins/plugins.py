@@ -1,0 +1,243 @@
+"""The typed caller: the only code that touches pluggy's hooks, and the only place that catches every exception.
+
+A plugin's exception is raised again as :class:`PluginError` with the plugin's and the hook's name. What pluggy
+passes over in silence is an error when the host is built: see :mod:`priprune_plugins.plugin_checks`.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pluggy
+import torch
+from torch import Tensor
+
+from priprune_plugins.errors import PluginError, PriPruneError
+from priprune_plugins.hookspecs import PROJECT, HookSpecs
+from priprune_plugins.masks import applied
+from priprune_plugins.messages import Client, Observation, Reconstruction, Run, Server, Upload, checked_vector
+from priprune_plugins.plugin_checks import check_plugin, check_twins
+
+TRACE_VARIABLE = "PRIPRUNE_TRACE"
+logger = logging.getLogger("priprune.hooks")
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A plugin instance with the words that errors and state use for it.
+
+    Args:
+        kind: ``algorithms``, ``pruners``, ``defenses``, ``attacks`` or ``trackers``.
+        name: Name in the scenario.
+        key: Its place in the scenario, for instance ``defenses[0]:largest``; names its state and its random streams.
+        plugin: The instance.
+    """
+
+    kind: str
+    name: str
+    key: str
+    plugin: object
+
+    def __str__(self) -> str:
+        return f"{self.kind.removesuffix('s')} {self.name}"
+
+
+class PluginHost:
+    """Calls hooks in the order algorithm, pruner, defences, attackers, trackers, with types.
+
+    Args:
+        registered: Plugins in hook order.
+
+    Raises:
+        PluginError: A plugin breaks a rule of :mod:`priprune_plugins.plugin_checks`.
+    """
+
+    def __init__(self, registered: Sequence[Registered] = ()) -> None:
+        self.registered = tuple(registered)
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(HookSpecs)
+        self._traced = bool(os.environ.get(TRACE_VARIABLE))
+        check_twins((str(entry), entry.plugin) for entry in self.registered)
+        for entry in self.registered:
+            check_plugin(str(entry), entry.kind, entry.plugin)
+            self._manager.register(entry.plugin, name=entry.key)
+        self._manager.check_pending()
+        self._callers = {hook: self._in_order(hook) for hook in vars(HookSpecs) if not hook.startswith("_")}
+
+    def _in_order(self, hook: str) -> list[tuple[Registered, Callable[..., Any]]]:
+        plugins = [entry.plugin for entry in self.registered]
+        implementing = {id(impl.plugin) for impl in getattr(self._manager.hook, hook).get_hookimpls()}
+        return [
+            (entry, self._manager.subset_hook_caller(hook, [p for p in plugins if p is not entry.plugin]))
+            for entry in self.registered
+            if id(entry.plugin) in implementing
+        ]
+
+    def implements(self, hook: str) -> bool:
+        """Whether any plugin implements ``hook``; the host skips the work of preparing a call that nobody takes."""
+        return bool(self._callers[hook])
+
+    def key(self, plugin: object) -> str:
+        """Return the key of a registered plugin.
+
+        Raises:
+            KeyError: The object is not a registered plugin.
+        """
+        for entry in self.registered:
+            if entry.plugin is plugin:
+                return entry.key
+        raise KeyError(f"{type(plugin).__name__} is not a plugin of this run: pass self")
+
+    def only(self, kinds: Iterable[str]) -> "PluginHost":
+        """Return a host of the same plugins reduced to ``kinds``."""
+        kept = set(kinds)
+        return PluginHost([entry for entry in self.registered if entry.kind in kept])
+
+    def on_run_start(self, run: Run) -> None:
+        self._each("on_run_start", run=run)
+
+    def on_setup_round(self, client: Client) -> None:
+        self._each("on_setup_round", read_only=self._of(client), client=client)
+
+    def on_round_start(self, server: Server) -> None:
+        self._each("on_round_start", server=server)
+
+    def on_local_train_start(self, client: Client) -> None:
+        self._each("on_local_train_start", read_only=self._of(client), client=client)
+
+    def on_local_step(self, client: Client) -> None:
+        self._each("on_local_step", read_only={**self._of(client), "loss_grad": client.loss_grad}, client=client)
+
+    def on_local_train_end(self, client: Client) -> None:
+        self._each("on_local_train_end", read_only=self._of(client), client=client)
+
+    def before_upload(self, client: Client, upload: Upload) -> Upload:
+        """Pass ``upload`` through the plugins; the same object comes back where none changed it."""
+        for entry, caller in self._callers["before_upload"]:
+            guarded = {**self._of(client), **_tensors(upload)}
+            answers = self._call("before_upload", entry, caller, guarded, client=client, upload=upload)
+            if answers:
+                upload = self._checked_upload(entry, answers[0], client)
+        return upload
+
+    def on_server_receive(self, server: Server, upload: Upload) -> None:
+        """Show the upload to everybody: attackers get it without ``shared``, not-sent coordinates exactly 0."""
+        for entry, caller in self._callers["on_server_receive"]:
+            seen = seen_by_server(upload) if entry.kind == "attacks" else upload
+            self._call("on_server_receive", entry, caller, _tensors(seen), server=server, upload=seen)
+
+    def on_aggregate_end(self, server: Server) -> None:
+        self._each("on_aggregate_end", server=server)
+
+    def on_client_evaluate(self, client: Client) -> None:
+        self._each("on_client_evaluate", read_only=self._of(client), client=client)
+
+    def on_round_end(self, server: Server, record: MutableMapping[str, Any]) -> None:
+        self._each("on_round_end", server=server, record=record)
+
+    def on_run_end(self, run: Run) -> None:
+        self._each("on_run_end", run=run)
+
+    def reconstruct(
+        self,
+        attack: object,
+        observations: Sequence[Observation],
+        generator: torch.Generator,
+        progress: Callable[[float], None],
+    ) -> list[Reconstruction]:
+        """Let one attack reconstruct; the answer is checked to be one reconstruction per observation."""
+        for entry, caller in self._callers["reconstruct"]:
+            if entry.plugin is attack:
+                answers = self._call(
+                    "reconstruct",
+                    entry,
+                    caller,
+                    {},
+                    observations=observations,
+                    generator=generator,
+                    progress=progress,
+                )
+                return _checked_reconstructions(entry, answers[0] if answers else None, observations)
+        raise KeyError(f"{type(attack).__name__} is not an attack of this run")
+
+    @staticmethod
+    def _of(client: Client) -> dict[str, Tensor]:
+        # Until training starts, ``start`` may still be the live weights' source and is guarded with ``received``.
+        return {"client.received": client.received, "client.start": client.start}
+
+    def _each(self, hook: str, read_only: MutableMapping[str, Tensor] | None = None, **arguments: object) -> None:
+        for entry, caller in self._callers[hook]:
+            self._call(hook, entry, caller, read_only or {}, **arguments)
+
+    def _call(
+        self,
+        hook: str,
+        entry: Registered,
+        caller: Callable[..., Any],
+        read_only: MutableMapping[str, Tensor],
+        **arguments: object,
+    ) -> list[Any]:
+        versions = {name: tensor._version for name, tensor in read_only.items()}
+        started = time.perf_counter()
+        try:
+            answers: list[Any] = caller(**arguments)
+        except PriPruneError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0] or "no message"
+            raise PluginError(f"{entry} failed in {hook}: {type(error).__name__}: {reason}") from error
+        for name, tensor in read_only.items():
+            if tensor._version != versions[name]:
+                raise PluginError(f"{entry} wrote to {name} in {hook}, which is read-only: work on a clone")
+        if self._traced:
+            logger.warning("%s %s %.6f s", hook, entry.key, time.perf_counter() - started)
+        return answers
+
+    def _checked_upload(self, entry: Registered, answer: object, client: Client) -> Upload:
+        if not isinstance(answer, Upload):
+            kind = type(answer).__name__
+            raise PluginError(f"{entry} must return an Upload or None from before_upload, got {kind}")
+        try:
+            checked_vector(answer.weights, client.layout, client.weights.dtype, "upload.weights")
+            if answer.shared is not None:
+                checked_vector(answer.shared, client.layout, torch.bool, "upload.shared")
+        except (TypeError, ValueError) as error:
+            raise PluginError(f"{entry} broke the upload in before_upload: {error}") from error
+        return answer
+
+
+def seen_by_server(upload: Upload) -> Upload:
+    """Return the upload as its bytes show it: no ``shared``, coordinates that were not sent exactly 0."""
+    if upload.shared is None:
+        return upload
+    length = upload.shared.numel()
+    extras = {
+        name: applied(extra, upload.shared) if extra.shape == (length,) else extra
+        for name, extra in upload.extras.items()
+    }
+    return replace(upload, weights=applied(upload.weights, upload.shared), shared=None, extras=extras)
+
+
+def _tensors(upload: Upload) -> dict[str, Tensor]:
+    extras = {f"upload.extras[{name!r}]": tensor for name, tensor in upload.extras.items()}
+    buffers = {f"upload.buffers[{name!r}]": tensor for name, tensor in upload.buffers.items()}
+    shared = {} if upload.shared is None else {"upload.shared": upload.shared}
+    return {"upload.weights": upload.weights, **shared, **extras, **buffers}
+
+
+def _checked_reconstructions(
+    entry: Registered, answer: object, observations: Sequence[Observation]
+) -> list[Reconstruction]:
+    if not isinstance(answer, list) or len(answer) != len(observations):
+        got = f"{len(answer)} of them" if isinstance(answer, list) else type(answer).__name__
+        raise PluginError(f"{entry} must return one reconstruction for each of {len(observations)} uploads, got {got}")
+    for guess, observation in zip(answer, observations, strict=True):
+        if not isinstance(guess, Reconstruction):
+            raise PluginError(f"{entry} must return Reconstructions, got {type(guess).__name__}")
+        if guess.failed is None and guess.images.shape[1:] != observation.facts.image_shape:
+            expected = list(observation.facts.image_shape)
+            raise PluginError(f"{entry} must return images [B, *{expected}], got {list(guess.images.shape)}")
+    return answer
