@@ -55,6 +55,7 @@ class Facts:
         epochs: Passes over the client's data a round, or None.
         algorithm: Name of the FedLab algorithm.
         mean_image: ``[C, H, W]`` public mean image: the mean of the global test images, which belong to no client's training part.
+        rounds: Rounds of the run, or None where that is not known.
     """
 
     build_model: Callable[[], nn.Module]
@@ -67,6 +68,7 @@ class Facts:
     epochs: int | None
     algorithm: str
     mean_image: Tensor
+    rounds: int | None = None
 
     def steps(self, num_samples: int) -> int:
         """Return how many local steps a client with ``num_samples`` images makes in a round."""
@@ -246,6 +248,7 @@ class Client:
         grad: ``[D]`` what the optimiser will use at this step, editable; only inside ``on_local_step``.
         model: The local model; its parameters are views of ``weights``.
         batches: This round's batches, ``(images [B, C, H, W], labels [B])`` each.
+        initial: ``[D]`` the run's weights before round 0, which everybody derives from the seed; read-only, to rewind to.
     """
 
     def __init__(
@@ -263,6 +266,7 @@ class Client:
         states: Callable[[object], State],
         generators: Callable[[object], torch.Generator],
         evaluate: Callable[[Split], Evaluation],
+        initial: Tensor | None = None,
     ) -> None:
         self.client_id = client_id
         self.round_idx = round_idx
@@ -273,6 +277,7 @@ class Client:
         self.layout = facts.layout
         self.received = received
         self.start = received
+        self.initial = initial
         self.model = model
         self.batches = batches
         self.sent: dict[str, Tensor] = {}

@@ -1,0 +1,125 @@
+"""From uploads to what the FedLab algorithm aggregates: absent coordinates, weights, and the order of the sum."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from priprune_plugins.quiet_logging import root_logger_untouched
+from priprune_plugins.simulation.codecs import Codec
+
+with root_logger_untouched():
+    from fedlab.utils.aggregator import Aggregators
+
+Absent = Literal["previous", "holders", "zeros"]
+
+
+def fill_absent(
+    packs: Sequence[list[Tensor]],
+    present: Sequence[Tensor | None],
+    codec: Codec,
+    server_weights: Tensor,
+    policy: Absent,
+    shares: Sequence[float],
+) -> list[list[Tensor]]:
+    """Give every coordinate that a client did not send the value that ``policy`` says.
+
+    A parameter-sized extra counts 0 where it is absent, under every policy: SCAFFOLD's control variate then stays the
+    mean of the clients' own.
+
+    Args:
+        packs: One pack per client.
+        present: Per client ``[D]`` bool, True where it sent; None = everywhere, and its pack keeps its bytes.
+        codec: Meaning of the packs.
+        server_weights: ``[D]`` dense weights of the server.
+        policy: ``previous`` = the server's value, ``holders`` = mean over those who sent it (where nobody did, the
+            server's value), ``zeros`` = 0, the paper's Algorithm 1 to the letter.
+        shares: Weight of each client in the mean.
+    """
+    if all(sent is None for sent in present):
+        return list(packs)
+    fill = _fill(packs, present, codec, server_weights, policy, shares)
+    return [
+        pack if sent is None else _filled(pack, sent, codec, fill) for pack, sent in zip(packs, present, strict=True)
+    ]
+
+
+def _filled(pack: list[Tensor], sent: Tensor, codec: Codec, fill: Tensor) -> list[Tensor]:
+    zero = fill.new_zeros(())
+    extras = (
+        torch.where(sent, extra, zero) if name in codec.vectors else extra
+        for name, extra in zip(codec.extras, pack[1:], strict=True)
+    )
+    return [torch.where(sent, pack[0], fill), *extras]
+
+
+def _fill(
+    packs: Sequence[list[Tensor]],
+    present: Sequence[Tensor | None],
+    codec: Codec,
+    server_weights: Tensor,
+    policy: Absent,
+    shares: Sequence[float],
+) -> Tensor:
+    previous = server_weights if codec.form == "weights" else torch.zeros_like(server_weights)
+    if policy == "previous":
+        return previous
+    if policy == "zeros":
+        return previous - server_weights
+    total, holders = torch.zeros_like(previous), torch.zeros_like(previous)
+    for pack, sent, share in zip(packs, present, shares, strict=True):
+        everywhere = sent is None
+        total.add_(pack[0] if everywhere else pack[0].masked_fill(~sent, 0.0), alpha=share)  # type: ignore[operator]
+        holders.add_(torch.ones_like(holders) if everywhere else sent.to(holders.dtype), alpha=share)  # type: ignore[union-attr]
+    return torch.where(holders > 0, total / holders.clamp_min(torch.finfo(holders.dtype).tiny), previous)
+
+
+def running_mean(vectors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Return ``sum(share_i * vector_i)`` added up in the order given, in one vector of memory."""
+    mean = vectors[0] * shares[0]
+    for vector, share in zip(vectors[1:], shares[1:], strict=True):
+        mean.add_(vector, alpha=share)
+    return mean
+
+
+def normalised(num_samples: Sequence[int], weighting: Literal["samples", "uniform"]) -> list[float]:
+    """Return each client's share of the mean; the shares add up to 1."""
+    amounts = num_samples if weighting == "samples" else [1] * len(num_samples)
+    return [amount / sum(amounts) for amount in amounts]
+
+
+@contextmanager
+def weighted_mean(
+    packs: Sequence[list[Tensor]],
+    codec: Codec,
+    shares: Sequence[float],
+    weighting: Literal["samples", "uniform"],
+    order: Literal["running", "stock"],
+) -> Iterator[None]:
+    """Inside the block FedLab's unweighted mean weights its clients and sums as the scenario says.
+
+    Every FedLab handler averages through ``Aggregators.fedavg_aggregate``; replacing that function reaches all of them
+    without rewriting any. With uniform weights and the stock order it is left alone, so that its bits are FedLab's.
+    """
+    stock = Aggregators.fedavg_aggregate
+    if order == "stock" and weighting == "uniform":
+        yield
+        return
+    uniform = {id(packs[0][1 + codec.extras.index(name)]) for name in codec.uniform}
+
+    def aggregate(vectors: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+        used = list(weights) if weights is not None else list(shares)
+        if weights is None and id(vectors[0]) in uniform:
+            used = [1 / len(vectors)] * len(vectors)
+        if order == "stock":
+            mean: Tensor = stock(list(vectors), torch.tensor(used, device=vectors[0].device))
+            return mean
+        return running_mean(vectors, [float(share) / float(sum(used)) for share in used])
+
+    Aggregators.fedavg_aggregate = staticmethod(aggregate)
+    try:
+        yield
+    finally:
+        Aggregators.fedavg_aggregate = staticmethod(stock)

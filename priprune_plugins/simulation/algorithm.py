@@ -1,0 +1,108 @@
+"""What the host must know of a FedLab algorithm to drive it one client at a time."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from priprune_plugins.errors import ScenarioError
+from priprune_plugins.messages import Client
+from priprune_plugins.quiet_logging import root_logger_untouched
+from priprune_plugins.simulation.codecs import Codec
+from priprune_plugins.simulation.flat_fedlab import flat_handler, flat_trainer
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """The clients' training as FedLab's ``setup_optim`` takes it.
+
+    Args:
+        epochs: Iterations over the loader; 1 where ``local_steps`` is used, the loader then gives that many batches.
+        batch_size: Images a step.
+        lr: Learning rate.
+        clients_per_round: Clients sampled a round.
+        num_clients: Clients in all.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    clients_per_round: int
+    num_clients: int
+
+
+@dataclass(frozen=True, eq=False)
+class Algorithm:
+    """A FedLab trainer and handler with what their uploads mean; subclasses add options as fields.
+
+    Class attributes: ``codec``, ``trainer_class`` (a SerialClientTrainer) and ``handler_class`` (a SyncServerHandler).
+    """
+
+    codec: ClassVar[Codec] = Codec()
+    trainer_class: ClassVar[type]
+    handler_class: ClassVar[type]
+
+    def trainer(self, model: nn.Module, training: LocalTraining) -> Any:
+        """Return the trainer with a flat model, optimiser set up, without a data set."""
+        device = next(model.parameters()).device
+        with root_logger_untouched():
+            made = flat_trainer(self.trainer_class)(model, training.num_clients, *_cuda(device))
+        self.setup_trainer(made, training)
+        return made
+
+    def handler(self, model: nn.Module, training: LocalTraining, rounds: int) -> Any:
+        """Return the handler with a flat model, told the number of clients."""
+        device = next(model.parameters()).device
+        ratio = training.clients_per_round / training.num_clients
+        with root_logger_untouched():
+            made = flat_handler(self.handler_class)(model, rounds, ratio, *_cuda(device))
+        made.num_clients = training.num_clients
+        made.expected = training.clients_per_round
+        self.setup_handler(made, training)
+        return made
+
+    def setup_trainer(self, trainer: Any, training: LocalTraining) -> None:
+        """Call the trainer's ``setup_optim``."""
+        trainer.setup_optim(training.epochs, training.batch_size, training.lr)
+
+    def setup_handler(self, handler: Any, training: LocalTraining) -> None:
+        """Call the handler's ``setup_optim`` where it has one."""
+
+    def sample(self, handler: Any, trainer: Any, broadcast: Tensor) -> list[int]:
+        """Return the client ids of a round; drawn inside a scope that seeds the global generators."""
+        return sorted(handler.sample_clients())
+
+    def plain_gradient(self, gradient: Tensor, client: Client) -> Tensor:
+        """Turn the optimiser's gradient into that of the plain loss."""
+        return gradient
+
+    def memory(self, trainer: Any, client_id: int) -> dict[str, Tensor]:
+        """Return copies of what the trainer keeps of one client, to restore it after a probe."""
+        return {}
+
+    def restore(self, trainer: Any, client_id: int, memory: dict[str, Tensor]) -> None:
+        """Put back what :meth:`memory` gave."""
+
+    def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:
+        """Mend extras that took the difference to the broadcast for the training's own change."""
+        return pack
+
+    def settle(self, trainer: Any, client_id: int, memory: dict[str, Tensor], pack: list[Tensor], sent: Tensor) -> None:
+        """Update what the trainer keeps of a client by what was really sent; only called where ``sent`` is not all."""
+
+
+def _cuda(device: Any) -> tuple[bool, str | None]:
+    return (True, str(device)) if device.type == "cuda" else (False, None)
+
+
+def clients_checked(num_clients: int, clients_per_round: int) -> None:
+    """Refuse more clients a round than there are.
+
+    Raises:
+        ScenarioError: ``clients_per_round`` is above ``num_clients``.
+    """
+    if clients_per_round > num_clients:
+        raise ScenarioError(
+            f"algorithm.clients_per_round is {clients_per_round}, but data has {num_clients} clients: "
+            f"give at most {num_clients}, or more data.clients"
+        )

@@ -1,0 +1,35 @@
+"""FedNova.
+
+Reference: Wang, Liu, Liang, Joshi, Poor, "Tackling the Objective Inconsistency Problem in Heterogeneous Federated
+Optimization", NeurIPS 2020, arXiv:2007.07481, equation 9.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from priprune_plugins.quiet_logging import root_logger_untouched
+from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
+from priprune_plugins.simulation.codecs import Codec
+
+with root_logger_untouched():
+    from fedlab.contrib.algorithm.fednova import FedNovaSerialClientTrainer, FedNovaServerHandler
+
+
+@dataclass(frozen=True, eq=False)
+class FedNova(Algorithm):
+    """Updates normalised by each client's number of local steps, which the upload reveals as ``tau``.
+
+    Args:
+        option: FedLab's rule of the mean. Its own default ``weighted_scale`` multiplies the step by clients / sampled
+            clients and diverges; ``uniform`` and ``weighted_com`` do not, and differ only where clients make different
+            numbers of steps. ``aggregation.weighting`` acts on ``uniform``, the only rule that takes FedLab's mean.
+    """
+
+    option: Literal["uniform", "weighted_com", "weighted_scale"] = "uniform"
+
+    codec: ClassVar[Codec] = Codec(extras=("tau",))
+    trainer_class: ClassVar[type] = FedNovaSerialClientTrainer
+    handler_class: ClassVar[type] = FedNovaServerHandler
+
+    def setup_handler(self, handler: Any, training: LocalTraining) -> None:
+        handler.setup_optim(self.option)

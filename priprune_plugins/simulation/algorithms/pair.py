@@ -1,0 +1,71 @@
+"""Any FedLab trainer and handler of a user's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+from priprune_plugins.errors import ScenarioError
+from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
+from priprune_plugins.simulation.codecs import Codec
+
+
+@dataclass(frozen=True, eq=False)
+class FedLabPair(Algorithm):
+    """A SerialClientTrainer and a SyncServerHandler by ``module:Class``, with what their uploads mean.
+
+    The trainer's ``setup_optim`` is called with ``epochs, batch_size, lr`` and ``trainer_options``; the handler's with
+    ``handler_options``, where there are any.
+
+    Args:
+        trainer_path: ``module:Class`` of the trainer.
+        handler_path: ``module:Class`` of the handler.
+        form: Whether element 0 of an upload is the client's ``weights`` or its ``update``.
+        extras: Names of the further elements of an upload.
+        vectors: Which of them have one number per parameter; these are withheld and pruned like the weights.
+        trainer_options: Further keyword arguments of the trainer's ``setup_optim``.
+        handler_options: Keyword arguments of the handler's ``setup_optim``.
+    """
+
+    trainer_path: str
+    handler_path: str
+    form: Literal["weights", "update"] = "weights"
+    extras: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    trainer_options: Mapping[str, Any] = field(default_factory=dict)
+    handler_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.vectors) - set(self.extras))
+        if unknown:
+            raise ScenarioError(f"algorithm.vectors names {unknown[0]}, which is not among extras: {list(self.extras)}")
+
+    @property
+    def codec(self) -> Codec:  # type: ignore[override]
+        return Codec(form=self.form, extras=self.extras, vectors=frozenset(self.vectors))
+
+    @property
+    def trainer_class(self) -> type:  # type: ignore[override]
+        return _class(self.trainer_path)
+
+    @property
+    def handler_class(self) -> type:  # type: ignore[override]
+        return _class(self.handler_path)
+
+    def setup_trainer(self, trainer: Any, training: LocalTraining) -> None:
+        trainer.setup_optim(training.epochs, training.batch_size, training.lr, **self.trainer_options)
+
+    def setup_handler(self, handler: Any, training: LocalTraining) -> None:
+        if self.handler_options:
+            handler.setup_optim(**self.handler_options)
+
+
+def _class(path: str) -> type:
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ScenarioError(f"algorithm: cannot load {path!r} as module:Class: {error}") from error
+    if not isinstance(found, type):
+        raise ScenarioError(f"algorithm: {path!r} is not a class")
+    return found

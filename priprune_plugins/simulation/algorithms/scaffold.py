@@ -1,0 +1,59 @@
+"""SCAFFOLD.
+
+Reference: Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, "SCAFFOLD: Stochastic Controlled Averaging for Federated
+Learning", ICML 2020, arXiv:1910.06378, Algorithm 1, option II.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from priprune_plugins.messages import Client
+from priprune_plugins.options import Positive
+from priprune_plugins.quiet_logging import root_logger_untouched
+from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
+from priprune_plugins.simulation.codecs import Codec
+
+with root_logger_untouched():
+    from fedlab.contrib.algorithm.scaffold import ScaffoldSerialClientTrainer, ScaffoldServerHandler
+
+
+@dataclass(frozen=True, eq=False)
+class Scaffold(Algorithm):
+    """FedAvg with control variates; an upload holds the update and the change ``dc`` of the client's variate.
+
+    ``dc`` alone gives the whole update back (``update = -(dc + c) * steps * lr``), so it is withheld with the same
+    mask, and the client's own variate keeps its old value there: the server's variate stays the mean of all of them.
+
+    Args:
+        server_lr: Step of the server along the mean update, above 0.
+    """
+
+    server_lr: Positive = 1.0
+
+    codec: ClassVar[Codec] = Codec(form="update", extras=("dc",), vectors=frozenset({"dc"}), uniform=frozenset({"dc"}))
+    trainer_class: ClassVar[type] = ScaffoldSerialClientTrainer
+    handler_class: ClassVar[type] = ScaffoldServerHandler
+
+    def setup_handler(self, handler: Any, training: LocalTraining) -> None:
+        handler.setup_optim(self.server_lr)
+
+    def memory(self, trainer: Any, client_id: int) -> dict[str, Tensor]:
+        variate = trainer.cs[client_id]
+        return {} if variate is None else {"c": variate.clone()}
+
+    def restore(self, trainer: Any, client_id: int, memory: dict[str, Tensor]) -> None:
+        trainer.cs[client_id] = memory.get("c")
+
+    def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:
+        """Take the jump from the broadcast to a composite start out of ``dc``: no gradient made it."""
+        if client.start is client.received:
+            return pack
+        jump = (client.start - client.received).div_(client.num_steps * training.lr)
+        return [pack[0], pack[1] + jump]
+
+    def settle(self, trainer: Any, client_id: int, memory: dict[str, Tensor], pack: list[Tensor], sent: Tensor) -> None:
+        before = memory.get("c", torch.zeros_like(pack[1]))
+        trainer.cs[client_id] = torch.where(sent, before + pack[1], before)

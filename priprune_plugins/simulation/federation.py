@@ -1,0 +1,253 @@
+"""The server's side of a round: broadcast, clients in id order, FedLab's aggregation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from priprune_plugins.errors import RunError
+from priprune_plugins.generators import generator, seeded_globals
+from priprune_plugins.masks import density
+from priprune_plugins.messages import Evaluation, Facts, LabelledSet, Server, Upload
+from priprune_plugins.plugins import PluginHost
+from priprune_plugins.scenario.sections import AggregationSection
+from priprune_plugins.simulation.aggregation import Absent, fill_absent, normalised, weighted_mean
+from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
+from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
+from priprune_plugins.simulation.client_round import ClientRunner, Visit
+from priprune_plugins.simulation.evaluation import evaluate
+from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.states import StateStore
+from priprune_plugins.simulation.traffic import buffer_bytes, tensor_bytes, vector_bytes
+
+SETUP_ROUND = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Everything that a federation is built from.
+
+    Args:
+        algorithm: The FedLab algorithm.
+        training: The clients' training.
+        steps: Local steps, or None for ``training.epochs`` passes.
+        rounds: Rounds in all.
+        model: Initialised model on the run's device.
+        data: ``FederatedImages``: clients' images, the global test set, the public set.
+        facts: Public facts.
+        host: All plugins.
+        aggregation: The scenario's section.
+        absent: Policy for coordinates that were not sent, after the pruner's own choice.
+        seed: The scenario's seed.
+    """
+
+    algorithm: Algorithm
+    training: LocalTraining
+    steps: int | None
+    rounds: int
+    model: nn.Module
+    data: Any
+    facts: Facts
+    host: PluginHost
+    aggregation: AggregationSection
+    absent: Absent
+    seed: int
+
+
+class Federation:
+    """A FedLab handler and trainer driven round by round with hooks.
+
+    Args:
+        setting: What to build it from.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.host = setting.host
+        algorithm, training = setting.algorithm, setting.training
+        self.handler = algorithm.handler(setting.model, training, setting.rounds)
+        self.buffers = BufferKeeper(setting.aggregation.buffers, setting.model)
+        self.runner = ClientRunner(
+            algorithm=algorithm,
+            trainer=algorithm.trainer(setting.model, training),
+            training=training,
+            data=setting.data,
+            facts=setting.facts,
+            buffers=self.buffers,
+            seed=setting.seed,
+        )
+        self.states = StateStore(self.host.key)
+        self.server = Server(
+            facts=setting.facts,
+            weights=self.handler.flat,
+            public=setting.data.public,
+            states=lambda plugin: self.states.of(plugin, None),
+            generators=lambda plugin, round_idx: generator(setting.seed, "server", round_idx, self.host.key(plugin)),
+        )
+        self.payload: list[Tensor] = []
+        self.mask_changed = False
+        self._last_mask: Tensor | None = None
+
+    def start_round(self, round_idx: int) -> list[int]:
+        """Run ``on_round_start``, make the broadcast and return the sampled clients in id order."""
+        self.server.round_idx = round_idx
+        self.host.on_round_start(self.server)
+        self._broadcast()
+        return self.sampled(round_idx)
+
+    def sampled(self, round_idx: int) -> list[int]:
+        """Return the clients of a round in id order."""
+        with seeded_globals(self.setting.seed, "sample", round_idx):
+            trainer = self.runner.trainer
+            load_buffers_(trainer.model, self.buffers.server)
+            return self.setting.algorithm.sample(self.handler, trainer, self.payload[0])
+
+    def _broadcast(self) -> None:
+        mask = self.server.mask
+        self.mask_changed = not _same(mask, self._last_mask)
+        self._last_mask = None if mask is None else mask.clone()
+        downlink = self.handler.downlink_package
+        self.payload = self.setting.algorithm.codec.masked(downlink, mask)
+
+    def visit(self, client_id: int) -> Visit:
+        """Return the training visit of a client in the current round."""
+        return Visit(
+            client_id=client_id,
+            round_idx=self.server.round_idx,
+            payload=self.payload,
+            mask=self.server.mask,
+            host=self.host,
+            states=self.states,
+            purpose="client",
+            batch_size=self.setting.training.batch_size,
+            steps=self.setting.steps,
+        )
+
+    def train(self, client_ids: Sequence[int], seen: Callable[[Sent], None] | None = None) -> list[Sent]:
+        """Let clients train in the order given, show each upload to the server, return those that are finite.
+
+        Args:
+            client_ids: In id order, unless the order itself is under test.
+            seen: Called with each finite upload before the next client trains.
+
+        Raises:
+            RunError: An upload is not finite and ``aggregation.nonfinite`` is ``stop``.
+        """
+        received: list[Sent] = []
+        for client_id in client_ids:
+            sent = self.runner.run(self.visit(client_id))
+            if not sent.finite:
+                self._refuse(client_id)
+                continue
+            received.append(sent)
+            self.host.on_server_receive(self.server, sent.upload)
+            if seen is not None:
+                seen(sent)
+        return sorted(received, key=lambda sent: sent.upload.client_ids)
+
+    def _refuse(self, client_id: int) -> None:
+        if self.setting.aggregation.nonfinite == "stop":
+            round_idx = self.server.round_idx
+            raise RunError(
+                f"round {round_idx}, client {client_id}: the upload holds NaN or infinity; lower algorithm.lr, or let "
+                "aggregation.nonfinite: drop go on without it"
+            )
+
+    def aggregate(self, received: Sequence[Sent]) -> None:
+        """Hand the uploads to the FedLab handler; without any the weights stay."""
+        if received:
+            self._aggregate(received)
+        self.host.on_aggregate_end(self.server)
+        self.buffers.reestimate(self.runner.trainer.model, self.server.public)
+
+    def _aggregate(self, received: Sequence[Sent]) -> None:
+        section, codec = self.setting.aggregation, self.setting.algorithm.codec
+        shares = normalised([sent.upload.num_samples for sent in received], section.weighting)
+        packs = fill_absent(
+            [sent.pack for sent in received],
+            [sent.present for sent in received],
+            codec,
+            self.server.weights,
+            self.setting.absent,
+            shares,
+        )
+        with weighted_mean(packs, codec, shares, section.weighting, section.sum):
+            self.handler.load_round(packs)
+        self.buffers.aggregate([sent.upload.buffers for sent in received], shares)
+
+    def setup(self) -> list[Upload]:
+        """Run the setup round, where any plugin has one, and return what the clients sent."""
+        if not self.host.implements("on_setup_round"):
+            return []
+        self.server.round_idx = SETUP_ROUND
+        self._broadcast()
+        return [self._setup(client_id) for client_id in self.sampled(SETUP_ROUND)]
+
+    def _setup(self, client_id: int) -> Upload:
+        visit = self.visit(client_id)
+        client = self.runner.begin_setup(visit)
+        self.host.on_setup_round(client)
+        upload = Upload(
+            client_ids=(client_id,),
+            round_idx=SETUP_ROUND,
+            num_samples=client.num_samples,
+            weights=client.received.clone(),
+            extras=dict(client.sent),
+        )
+        upload = self.host.before_upload(client, upload)
+        self.host.on_server_receive(self.server, upload)
+        return upload
+
+    def test(self) -> Evaluation:
+        """Return loss and accuracy of what the server would broadcast now, on the global test set.
+
+        Under ``buffers: local`` nobody holds statistics for the global model: the mean over the clients that have
+        their own is given.
+        """
+        test: LabelledSet = self.setting.data.test
+        model = self.runner.trainer.model
+        payload = self.setting.algorithm.codec.masked([self.server.weights], self.server.mask)
+        self.runner.trainer.flat.copy_(payload[0])
+        holders = list(self.buffers.clients.values()) or [self.buffers.server]
+        results = []
+        for buffers in holders:
+            load_buffers_(model, buffers)
+            results.append(evaluate(model, test.images, test.labels))
+        mean_loss = sum(result.loss for result in results) / len(results)
+        return Evaluation(mean_loss, sum(result.accuracy for result in results) / len(results), len(test))
+
+    def test_client(self, client_id: int) -> Evaluation:
+        """Return loss and accuracy of the weights that a client would use, on its own test images."""
+        visit = self.visit(client_id)
+        client = self.runner.client(visit, (), 0)
+        self.runner.load(visit)
+        self.host.on_client_evaluate(client)
+        return client.evaluate("test")
+
+    def traffic(self, received: Sequence[Sent]) -> tuple[int, int]:
+        """Return the round's bytes up and down; a broadcast is counted once for each client that trained."""
+        size = self.server.layout.num_parameters
+        up = sum(_bytes_up(sent, size) for sent in received)
+        kept = size if self.server.mask is None else int(self.server.mask.sum())
+        mask = -(-size // 8) if self.mask_changed else 0
+        down = tensor_bytes(self.payload, size, kept) + buffer_bytes(self.buffers.server) + mask
+        return up, down * len(received)
+
+    def density(self) -> float:
+        """Return kept / prunable of the server's mask."""
+        return density(self.server.mask, self.server.layout.prunable)
+
+
+def _bytes_up(sent: Sent, size: int) -> int:
+    present = size if sent.present is None else int(sent.present.sum())
+    extras = tensor_bytes(sent.upload.extras.values(), size, present)
+    weights = vector_bytes(size, present, sent.upload.weights.element_size())
+    return weights + extras + buffer_bytes(sent.upload.buffers)
+
+
+def _same(left: Tensor | None, right: Tensor | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return bool(torch.equal(left, right))

@@ -1,0 +1,67 @@
+"""What one client's round leaves behind."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from priprune_plugins.messages import Batch, Upload
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """An upload with what only the simulation knows of it.
+
+    Args:
+        upload: What leaves the client.
+        pack: The same as the FedLab algorithm takes it.
+        present: ``[D]`` bool, True where the client sent: neither pruned nor withheld; None = everywhere.
+        received: ``[D]`` the broadcast.
+        start: ``[D]`` weights when training began; for ``audit/`` only.
+        truth: The distinct images ``[B, C, H, W]`` trained on and their labels ``[B]``; for ``audit/`` only.
+        loss: Mean training loss, or None.
+        withheld_rate: Withheld / coordinates that the base mask leaves.
+        gradient_mass_withheld: Share of the update's L1 norm that was withheld, or None where the update is 0.
+    """
+
+    upload: Upload
+    pack: list[Tensor]
+    present: Tensor | None
+    received: Tensor
+    start: Tensor
+    truth: Batch
+    loss: float | None
+    withheld_rate: float
+    gradient_mass_withheld: float | None
+
+    @property
+    def finite(self) -> bool:
+        """Whether everything that is sent is finite; a withheld coordinate may be anything."""
+        tensors = [self.upload.weights, *self.upload.extras.values(), *self.upload.buffers.values()]
+        return all(_finite(tensor, self.upload.shared) for tensor in tensors if tensor.is_floating_point())
+
+
+def _finite(tensor: Tensor, shared: Tensor | None) -> bool:
+    # One pass: a sum is finite only where every term is.
+    if bool(torch.isfinite(tensor.sum())):
+        return True
+    sent = tensor if shared is None or shared.shape != tensor.shape else tensor.masked_fill(~shared, 0.0)
+    return bool(torch.isfinite(sent).all())
+
+
+def withheld_share(upload: Upload, mask: Tensor | None, change: Tensor) -> tuple[float, float | None]:
+    """Return the withheld rate and the share of gradient mass withheld.
+
+    Args:
+        upload: The final upload.
+        mask: ``[D]`` base mask of the client, or None.
+        change: ``[D]`` start minus end of the training just done.
+    """
+    if upload.shared is None:
+        return 0.0, 0.0
+    withheld = ~upload.shared if mask is None else mask & ~upload.shared
+    left = upload.shared.numel() if mask is None else int(mask.sum())
+    mass = change.abs()
+    total = float(mass.sum() if mask is None else mass[mask].sum())
+    lost = float(mass[withheld].sum()) / total if total > 0 else None
+    return int(withheld.sum()) / max(left, 1), lost
