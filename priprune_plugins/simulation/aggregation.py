@@ -76,6 +76,18 @@ def _fill(
     return torch.where(holders > 0, total / holders.clamp_min(torch.finfo(holders.dtype).tiny), previous)
 
 
+def unsent(present: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the positions ``[n]`` that no client sent, or None where every coordinate came from somebody."""
+    masks = list({id(sent): sent for sent in present}.values())
+    missing: Tensor | None = None
+    for sent in masks:
+        if sent is None:
+            return None
+        missing = ~sent if missing is None else missing.logical_and_(~sent)
+    positions = None if missing is None else torch.nonzero(missing).squeeze(1)
+    return None if positions is None or positions.numel() == 0 else positions
+
+
 def running_mean(vectors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
     """Return ``sum(share_i * vector_i)`` added up in the order given, in one vector of memory."""
     mean = vectors[0] * shares[0]

@@ -1,7 +1,7 @@
 """The server's side of a round: broadcast, clients in id order, FedLab's aggregation."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from priprune_plugins.errors import RunError
 from priprune_plugins.generators import generator, seeded_globals
-from priprune_plugins.masks import density
+from priprune_plugins.masks import applied, density
 from priprune_plugins.messages import Evaluation, Facts, LabelledSet, Server, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.scenario.sections import AggregationSection
-from priprune_plugins.simulation.aggregation import Absent, fill_absent, normalised, weighted_mean
+from priprune_plugins.simulation.aggregation import Absent, fill_absent, normalised, unsent, weighted_mean
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
@@ -173,8 +173,13 @@ class Federation:
             self.setting.absent,
             shares,
         )
+        kept = None if self.setting.absent == "zeros" else unsent([sent.present for sent in received])
+        before = None if kept is None else self.server.weights[kept]
         with weighted_mean(packs, codec, shares, section.weighting, section.sum):
             self.handler.load_round(packs)
+        if kept is not None and before is not None:
+            # A mean of equal values differs in the last bits, which would drift over thousands of rounds.
+            self.server.weights[kept] = before
         self.buffers.aggregate([sent.upload.buffers for sent in received], shares)
 
     def setup(self) -> list[Upload]:
@@ -208,8 +213,7 @@ class Federation:
         """
         test: LabelledSet = self.setting.data.test
         model = self.runner.trainer.model
-        payload = self.setting.algorithm.codec.masked([self.server.weights], self.server.mask)
-        self.runner.trainer.flat.copy_(payload[0])
+        self.runner.trainer.flat.copy_(self._current())
         holders = list(self.buffers.clients.values()) or [self.buffers.server]
         results = []
         for buffers in holders:
@@ -220,11 +224,14 @@ class Federation:
 
     def test_client(self, client_id: int) -> Evaluation:
         """Return loss and accuracy of the weights that a client would use, on its own test images."""
-        visit = self.visit(client_id)
+        visit = replace(self.visit(client_id), payload=[self._current()])
         client = self.runner.client(visit, (), 0)
         self.runner.load(visit)
         self.host.on_client_evaluate(client)
         return client.evaluate("test")
+
+    def _current(self) -> Tensor:
+        return applied(self.server.weights, self.server.mask)
 
     def traffic(self, received: Sequence[Sent]) -> tuple[int, int]:
         """Return the round's bytes up and down; a broadcast is counted once for each client that trained."""
