@@ -1,0 +1,223 @@
+"""What a round does beside training: refusing bad uploads, counting bytes, letting personal methods evaluate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from priprune_plugins import Client, RunError, Server, Upload, hookimpl
+from priprune_plugins.plugins import Registered
+from priprune_plugins.simulation.algorithm import Algorithm, clients_checked
+from priprune_plugins.simulation.algorithms.fedavg import FedAvg
+from priprune_plugins.simulation.algorithms.fedprox import FedProx
+from priprune_plugins.simulation.algorithms.pair import FedLabPair
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.traffic import vector_bytes
+
+OneRound = Callable[[Federation, int], list[Sent]]
+
+
+def defence(plugin: object) -> tuple[Registered, ...]:
+    return (Registered("defenses", "d", "defenses[0]:d", plugin),)
+
+
+@dataclass(frozen=True, eq=False)
+class Poison:
+    """Client 4 sends NaN in its first coordinate, withheld or not."""
+
+    withheld: bool = False
+
+    @hookimpl
+    def before_upload(self, client: Client, upload: Upload) -> Upload | None:
+        if client.client_id != 4:
+            return None
+        weights = upload.weights.clone()
+        weights[0] = torch.nan
+        poisoned = Upload(upload.client_ids, upload.round_idx, upload.num_samples, weights)
+        return poisoned.withhold(torch.arange(weights.numel()) == 0) if self.withheld else poisoned
+
+
+def test_a_nan_upload_is_dropped_and_never_averaged(federation: Callable[..., Federation]) -> None:
+    federated = federation(plugins=defence(Poison()))
+    federated.start_round(0)
+    received = federated.train([2, 4, 5])
+    federated.aggregate(received)
+    assert [sent.upload.client_ids for sent in received] == [(2,), (5,)]
+    assert torch.isfinite(federated.server.weights).all()
+
+
+def test_a_nan_that_is_not_sent_is_nobodys_business(federation: Callable[..., Federation]) -> None:
+    federated = federation(plugins=defence(Poison(withheld=True)))
+    federated.start_round(0)
+    received = federated.train([2, 4])
+    federated.aggregate(received)
+    assert len(received) == 2
+    assert torch.isfinite(federated.server.weights).all()
+
+
+def test_a_round_without_any_upload_keeps_the_weights(federation: Callable[..., Federation]) -> None:
+    federated = federation(plugins=defence(Poison()))
+    before = federated.server.weights.clone()
+    federated.start_round(0)
+    federated.aggregate(federated.train([4]))
+    assert torch.equal(federated.server.weights, before)
+
+
+def test_a_nan_upload_stops_the_run_where_the_scenario_says_so(federation: Callable[..., Federation]) -> None:
+    federated = federation(plugins=defence(Poison()), nonfinite="stop")
+    federated.start_round(0)
+    with pytest.raises(RunError, match="round 0, client 4: the upload holds NaN"):
+        federated.train([2, 4])
+
+
+def test_a_sparse_vector_is_counted_with_a_bitmap_or_indices_whichever_is_smaller() -> None:
+    assert vector_bytes(800, 800, 4) == 3200  # dense
+    assert vector_bytes(800, 400, 4) == 400 * 4 + 100  # bitmap of 800 bits
+    assert vector_bytes(800, 10, 4) == 10 * 4 + 10 * 4  # 32-bit indices
+
+
+def test_bytes_of_a_round_by_hand(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Half:
+        @hookimpl
+        def on_round_start(self, server: Server) -> None:
+            server.mask = torch.arange(server.layout.num_parameters) % 2 == 0
+
+    federated = federation(plugins=(Registered("pruners", "half", "pruner:half", Half()),))
+    federated.start_round(0)
+    received = federated.train([1, 2, 3])
+    size = federated.server.layout.num_parameters  # 2,074 = 4 * 25 + 4 + 196 * 10 + 10
+    bitmap, values = -(-size // 8), size // 2 * 4
+    up, down = federated.traffic(received)
+    assert size == 2074
+    assert up == 3 * (values + bitmap)
+    assert down == 3 * (values + bitmap + bitmap)  # the new mask travels too
+
+
+def test_on_local_step_shows_the_gradient_of_the_plain_loss(federation: Callable[..., Federation]) -> None:
+    errors: list[float] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Compare:
+        @hookimpl
+        def on_local_step(self, client: Client) -> None:
+            images, labels = client.batches[client.step_idx]
+            parameters = list(client.model.parameters())
+            loss = nn.functional.cross_entropy(client.model(images), labels)
+            exact = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, parameters)])
+            errors.append(float((client.loss_grad - exact).abs().max()))
+
+    for algorithm in (FedAvg(), FedProx(mu=2.0)):
+        federated = federation(algorithm, defence(Compare()), steps=3)
+        federated.start_round(0)
+        federated.train([1])
+    assert len(errors) == 6
+    assert max(errors) < 1e-6
+
+
+def test_scaffolds_plain_gradient_is_read_before_its_correction(
+    federation: Callable[..., Federation], one_round: OneRound
+) -> None:
+    from priprune_plugins.simulation.algorithms.scaffold import Scaffold
+
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Keep:
+        @hookimpl
+        def on_local_step(self, client: Client) -> None:
+            seen.append((client.loss_grad.clone(), client.grad.clone()))
+
+    federated = federation(Scaffold(), defence(Keep()), steps=1)
+    one_round(federated, 0)
+    seen.clear()
+    variates = federated.runner.trainer.cs
+    client_id = next(chosen for chosen in federated.start_round(1) if variates[chosen] is not None)
+    correction = federated.handler.global_c - variates[client_id]
+    federated.train([client_id])
+    assert correction.abs().max() > 0
+    assert torch.allclose(seen[0][1], seen[0][0] + correction, atol=1e-6)
+
+
+def test_an_edited_gradient_is_what_the_optimiser_uses(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Ones:
+        @hookimpl
+        def on_local_step(self, client: Client) -> None:
+            client.grad = torch.ones_like(client.grad)
+
+    federated = federation(plugins=defence(Ones()), steps=3)
+    federated.start_round(0)
+    (sent,) = federated.train([1])
+    assert torch.allclose(sent.received - sent.upload.weights, torch.full_like(sent.received, 0.3), atol=1e-6)
+
+
+def test_personal_weights_are_what_a_clients_accuracy_is_measured_with(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class AlwaysZero:
+        @hookimpl
+        def on_client_evaluate(self, client: Client) -> None:
+            client.weights = torch.zeros_like(client.weights)
+
+    federated = federation(plugins=defence(AlwaysZero()))
+    federated.start_round(0)
+    labels = federated.setting.data.client(3, "test")[1]
+    assert federated.test_client(3).accuracy == pytest.approx(float((labels == 0).float().mean()))
+
+
+def test_scores_of_the_setup_round_pass_defence_and_server(federation: Callable[..., Federation]) -> None:
+    seen: list[Upload] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Scores:
+        @hookimpl
+        def on_setup_round(self, client: Client) -> None:
+            client.send("scores", client.weights.abs())
+
+        @hookimpl
+        def before_upload(self, upload: Upload) -> Upload:
+            return upload.withhold(torch.arange(upload.weights.numel()) < 5)
+
+        @hookimpl
+        def on_server_receive(self, upload: Upload) -> None:
+            seen.append(upload)
+
+    federated = federation(plugins=defence(Scores()))
+    federated.setup()
+    assert len(seen) == 10
+    assert {upload.round_idx for upload in seen} == {-1}
+    assert seen[0].shared is not None
+    assert not seen[0].shared[:5].any()
+    assert torch.equal(seen[0].extras["scores"], federated.server.weights.abs())
+
+
+def test_any_fedlab_pair_runs_by_module_and_class(federation: Callable[..., Federation], one_round: OneRound) -> None:
+    pair = FedLabPair(
+        trainer_path="fedlab.contrib.algorithm.fedprox:FedProxSerialClientTrainer",
+        handler_path="fedlab.contrib.algorithm.fedprox:FedProxServerHandler",
+        trainer_options={"mu": 0.1},
+    )
+    own, built_in = federation(pair), federation(FedProx(mu=0.1))
+    for federated in (own, built_in):
+        one_round(federated, 0)
+    assert torch.equal(own.server.weights, built_in.server.weights)
+
+
+def test_more_clients_a_round_than_clients_is_refused() -> None:
+    with pytest.raises(Exception, match="clients_per_round is 11, but data has 10 clients"):
+        clients_checked(10, 11)
+
+
+def test_a_test_leaves_no_trace_in_the_training(
+    federation: Callable[..., Federation], algorithm: Algorithm, one_round: OneRound
+) -> None:
+    plain, tested = federation(algorithm), federation(algorithm)
+    for round_idx in range(2):
+        one_round(plain, round_idx)
+        tested.test()
+        tested.test_client(0)
+        one_round(tested, round_idx)
+    assert torch.equal(plain.server.weights, tested.server.weights)
