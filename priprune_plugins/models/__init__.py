@@ -1,0 +1,1 @@
+"""Models, how their weights are drawn, and how the host builds one."""
