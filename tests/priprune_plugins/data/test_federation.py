@@ -133,7 +133,7 @@ def test_impossible_keys_are_refused(digits, change, message):
 
 
 def test_validation_needs_two_images_a_client():
-    with pytest.raises(ScenarioError, match="needs 2 images a client, got 0.5 and a client with 1"):
+    with pytest.raises(ScenarioError, match=r"needs 2 images a client, got 0\.5 and a client with 1"):
         federate(_data(), DataSection(min_samples=1, validation=0.5), seed=0)
 
 

@@ -118,6 +118,7 @@ def test_global_generators_are_untouched_and_the_seed_decides(kind):
     assert not all(map(torch.equal, first, partition(LABELS, 10, section, 1)))
 
 
+@pytest.mark.slow
 def test_importing_fedlab_does_not_reconfigure_logging():
     program = (
         "import logging, torch\n"
