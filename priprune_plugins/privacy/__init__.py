@@ -1,0 +1,1 @@
+"""How much of an image a reconstruction shows: measures, floors and positive controls."""
