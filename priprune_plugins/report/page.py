@@ -1,0 +1,73 @@
+"""Puts the report together: reads the run folder, writes ``report.html``."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from priprune_plugins.privacy.summary import summarise
+from priprune_plugins.report import headline, numbers
+from priprune_plugins.report.chart import draw
+from priprune_plugins.report.privacy_charts import privacy_charts
+from priprune_plugins.report.reconstructions import strips
+from priprune_plugins.report.run_files import RunFiles, read_run
+from priprune_plugins.report.training_charts import training_charts
+from priprune_plugins.report.verdict import finding, rows
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into a run folder, from the folder's own files and nothing else.
+
+    The page needs no network and no script; every text that comes from a file is escaped.
+
+    Args:
+        folder: The run folder; files that are absent or damaged are named on the page.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        ScenarioError: The folder holds no file of a run.
+    """
+    page = _template().render(**_content(read_run(folder)))
+    path = folder / "report.html"
+    temporary = path.with_name("report.html.part")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _template() -> Any:
+    loader = PackageLoader("priprune_plugins.report", "")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["numbers"] = numbers
+    return environment.get_template("template.html")
+
+
+def _content(run: RunFiles) -> dict[str, Any]:
+    attacks = run.summary.get("attacks") or summarise(run.privacy)
+    table = rows(attacks, run.privacy)
+    worst_first = dict.fromkeys(row.attack for row in table)
+    return {
+        "name": run.summary.get("name") or run.scenario.get("name") or run.folder.resolve().name,
+        "sentence": headline.sentence(run),
+        "finding": finding(table),
+        "tiles": headline.tiles(run),
+        "notes": run.notes,
+        "warnings": headline.warnings(run),
+        "table": table,
+        "attacks": {name: _attack(run, name, attacks[name]) for name in worst_first},
+        "training": [(chart.title, draw(chart)) for chart in training_charts(run.rounds, run.timing)],
+        "scenario_text": run.scenario_text,
+        "versions": headline.versions(run),
+    }
+
+
+def _attack(run: RunFiles, name: str, figures: Any) -> dict[str, Any]:
+    return {
+        "figures": figures,
+        "charts": [(chart.title, draw(chart)) for chart in privacy_charts(name, figures, run.privacy)],
+        "strips": strips(run.folder, name, figures, run.privacy),
+    }
