@@ -1,5 +1,7 @@
 """Equation 6 in closed form against automatic differentiation."""
 
+from itertools import chain
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -90,12 +92,13 @@ def test_closed_form_equals_autograd(
     assert torch.equal(moved[~mask], start[~mask])
 
 
-def test_a_layer_without_gradient_or_without_a_kept_coordinate_moves_by_the_penalty_alone() -> None:
+@pytest.mark.parametrize("size", [0.0, 1e-42])
+def test_a_layer_without_gradient_or_without_a_kept_coordinate_moves_by_the_penalty_alone(size: float) -> None:
     layout = Layout.of(nn.Linear(2, 2))
     mask = torch.tensor([True, True, True, True, False, False])
     objective = Objective("raw", 1.0, 0.5, 0.25, 1.0)
     moved = stepped(
-        objective, torch.zeros(6), torch.zeros(6), mask, chunks(layout, 3), layer_sizes(layout, mask), 0.5, None
+        objective, torch.zeros(6), torch.full((6,), size), mask, chunks(layout, 3), layer_sizes(layout, mask), 0.5, None
     )
     assert moved.tolist() == [-0.125] * 4 + [0.0, 0.0]
 
@@ -104,5 +107,5 @@ def test_a_layer_without_gradient_or_without_a_kept_coordinate_moves_by_the_pena
 def test_chunks_cover_every_layer_in_order(size: int) -> None:
     layers = chunks(Layout.of(nn.Linear(3, 5)), size)
     covered = [list(range(part.start, part.stop)) for parts in layers for part in parts]
-    assert sum(covered, []) == list(range(20)) and all(len(part) <= size for part in covered)
+    assert list(chain.from_iterable(covered)) == list(range(20)) and all(len(part) <= size for part in covered)
     assert [parts[-1].stop for parts in layers] == [15, 20]

@@ -73,7 +73,9 @@ def test_adaptive_step_is_the_same_at_every_model_size(participation) -> None:
 
 def test_printed_penalty_withholds_every_nonzero_gradient_from_one_half(participate) -> None:
     client = participate.client(torch.ones(6))
-    upload = participate(PriPrune("paper", theta=100, penalty="withheld"), client, [torch.tensor([0.0, 1e-3, 9, 0, 1, 0])])
+    upload = participate(
+        PriPrune("paper", theta=100, penalty="withheld"), client, [torch.tensor([0.0, 1e-3, 9, 0, 1, 0])]
+    )
     assert upload.shared.tolist() == [True, False, False, True, False, True]
 
 
@@ -145,15 +147,16 @@ def test_state_belongs_to_one_client_and_survives_as_tensors(participate) -> Non
 
 @pytest.mark.parametrize("compose", ["previous", "sample"])
 @pytest.mark.parametrize("mode", ["paper", "adaptive"])
-def test_rounds_are_reproducible_and_leave_global_randomness_alone(participation, mode: str, compose: str) -> None:
+def test_rounds_are_reproducible_and_leave_global_randomness_alone(participate, mode: str, compose: str) -> None:
     rng = torch.get_rng_state()
     ends = []
     for _ in range(2):
-        world = participation()
+        participate.states.clear()
         plugin = PriPrune(mode, compose=compose)
         for round_idx in range(3):
-            upload = world(plugin, world.client(torch.ones(6) * round_idx, round_idx=round_idx), [GRAD, GRAD / 2])
-        ends.append((world.states[0]["preference"], upload.shared))
+            client = participate.client(torch.ones(6) * round_idx, round_idx=round_idx)
+            upload = participate(plugin, client, [GRAD, GRAD / 2])
+        ends.append((participate.states[0]["preference"], upload.shared))
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
     assert torch.equal(torch.get_rng_state(), rng)
 

@@ -35,5 +35,4 @@ def test_the_papers_lambdas_withhold_a_quarter_to_a_third_of_conv2(participation
         world.states.clear()
         plugin = PriPrune("paper", lambda_pri=10, lambda_sha=2e-6, alpha_init=alpha_init)
         rates.append(float((~world(plugin, world.client(received), [grad]).shared).float().mean()))
-    print(rates)
     assert 0.25 <= rates[0] <= 0.36 and rates[1] == 0

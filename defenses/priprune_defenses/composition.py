@@ -1,0 +1,37 @@
+"""PriPrune's start weights: the client's own values where its mask says so, the broadcast elsewhere.
+
+Reference: Chu, Yang, Laoutaris, Markopoulou, "PriPrune: Quantifying and Preserving Privacy in Pruned Federated
+Learning", 2023, arXiv:2310.19958, Algorithm 3 line 7 and the text after equation 8.
+"""
+
+import torch
+from torch import Tensor
+
+from priprune_plugins.messages import State
+
+
+def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
+    """Remember a client's trained ``weights [D]`` and the mask it uploaded with, in place of those of the time before.
+
+    All weights and not the withheld ones only: the accuracy term asks of every coordinate whether the client's own
+    value would have served it better. Weights that are not finite are not kept: they would return every time.
+    """
+    if torch.isfinite(weights.sum()):
+        state["own"], state["withheld"] = weights.clone(), withheld
+    else:
+        state.pop("own", None)
+
+
+def compose_(weights: Tensor, own: Tensor, chosen: Tensor) -> None:
+    """Set ``weights [D]`` to ``own`` exactly where ``chosen`` is True, in place."""
+    # lerp returns its ends exactly at the weights 0 and 1, and runs several times faster than where.
+    weights.lerp_(own, chosen.view(torch.uint8).to(weights.dtype))
+
+
+def swap_(weights: Tensor, broadcast: Tensor, own: Tensor, before: Tensor, after: Tensor) -> None:
+    """Exchange the start values under ``weights [D]`` from the mask ``before`` to ``after``, in place.
+
+    What training has added since the start stays: ``weights = start + trained`` becomes ``other start + trained``.
+    """
+    turn = after.view(torch.uint8).to(weights.dtype).sub_(before.view(torch.uint8))
+    weights.addcmul_(own - broadcast, turn)
