@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from priprune_plugins.masks import applied, chosen
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.codecs import Codec
 
@@ -47,12 +48,11 @@ def fill_absent(
 
 
 def _filled(pack: list[Tensor], sent: Tensor, codec: Codec, fill: Tensor) -> list[Tensor]:
-    zero = fill.new_zeros(())
     extras = (
-        torch.where(sent, extra, zero) if name in codec.vectors else extra
+        applied(extra, sent) if name in codec.vectors else extra
         for name, extra in zip(codec.extras, pack[1:], strict=True)
     )
-    return [torch.where(sent, pack[0], fill), *extras]
+    return [chosen(sent, pack[0], fill), *extras]
 
 
 def _fill(
@@ -70,9 +70,8 @@ def _fill(
         return previous - server_weights
     total, holders = torch.zeros_like(previous), torch.zeros_like(previous)
     for pack, sent, share in zip(packs, present, shares, strict=True):
-        everywhere = sent is None
-        total.add_(pack[0] if everywhere else pack[0].masked_fill(~sent, 0.0), alpha=share)  # type: ignore[operator]
-        holders.add_(torch.ones_like(holders) if everywhere else sent.to(holders.dtype), alpha=share)  # type: ignore[union-attr]
+        total.add_(applied(pack[0], sent), alpha=share)
+        holders.add_(torch.ones_like(holders) if sent is None else sent.to(holders.dtype), alpha=share)
     return torch.where(holders > 0, total / holders.clamp_min(torch.finfo(holders.dtype).tiny), previous)
 
 

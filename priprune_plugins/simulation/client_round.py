@@ -80,6 +80,7 @@ class ClientRunner:
         self.buffers = buffers
         self.seed = seed
         self.dataset = RoundDataset(lambda client_id: data.client(client_id, "train"), training.num_clients)
+        self.initial = trainer.flat.clone()
         self._parameters = list(trainer.model.parameters())
         trainer.setup_dataset(self.dataset)
 
@@ -113,6 +114,7 @@ class ClientRunner:
             states=lambda plugin: visit.states.of(plugin, visit.client_id),
             generators=lambda plugin: generator(self.seed, *key, visit.host.key(plugin)),
             evaluate=lambda split: self.evaluate(visit.client_id, split),
+            initial=self.initial,
         )
 
     def begin_setup(self, visit: Visit) -> Client:

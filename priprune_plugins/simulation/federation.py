@@ -237,7 +237,7 @@ class Federation:
         """Return the round's bytes up and down; a broadcast is counted once for each client that trained."""
         size = self.server.layout.num_parameters
         up = sum(_bytes_up(sent, size) for sent in received)
-        kept = size if self.server.mask is None else int(self.server.mask.sum())
+        kept = size if self.server.mask is None else int(self.server.mask.count_nonzero())
         mask = -(-size // 8) if self.mask_changed else 0
         down = tensor_bytes(self.payload, size, kept) + buffer_bytes(self.buffers.server) + mask
         return up, down * len(received)
@@ -248,7 +248,7 @@ class Federation:
 
 
 def _bytes_up(sent: Sent, size: int) -> int:
-    present = size if sent.present is None else int(sent.present.sum())
+    present = size if sent.present is None else int(sent.present.count_nonzero())
     extras = tensor_bytes(sent.upload.extras.values(), size, present)
     weights = vector_bytes(size, present, sent.upload.weights.element_size())
     return weights + extras + buffer_bytes(sent.upload.buffers)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from priprune_plugins.masks import apply_
 from priprune_plugins.messages import Batch, Upload
 
 
@@ -60,8 +61,8 @@ def withheld_share(upload: Upload, mask: Tensor | None, change: Tensor) -> tuple
     if upload.shared is None:
         return 0.0, 0.0
     withheld = ~upload.shared if mask is None else mask & ~upload.shared
-    left = upload.shared.numel() if mask is None else int(mask.sum())
-    mass = change.abs()
-    total = float(mass.sum() if mask is None else mass[mask].sum())
-    lost = float(mass[withheld].sum()) / total if total > 0 else None
-    return int(withheld.sum()) / max(left, 1), lost
+    left = upload.shared.numel() if mask is None else int(mask.count_nonzero())
+    mass = apply_(change.abs(), mask)
+    total = float(mass.sum())
+    lost = float(apply_(mass, withheld).sum()) / total if total > 0 else None
+    return int(withheld.count_nonzero()) / max(left, 1), lost

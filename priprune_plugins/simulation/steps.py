@@ -12,6 +12,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from priprune_plugins.masks import apply_
 from priprune_plugins.messages import Client
 from priprune_plugins.simulation.flat_model import gathered_gradients, point_at_
 
@@ -43,7 +44,6 @@ class Steps:
         self._on_step = on_step
         self._plain = plain
         self._recorded: Tensor | None = None
-        self._pruned: tuple[Tensor, Tensor] | None = None
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -90,13 +90,8 @@ class Steps:
         if not self._owns(optimizer):
             return
         self._client.step_idx += 1
-        mask = self._client.mask
-        if mask is None:
-            return
-        if self._pruned is None or self._pruned[0] is not mask:
-            self._pruned = (mask, ~mask)
         with torch.no_grad():
-            self._client.weights.masked_fill_(self._pruned[1], 0.0)
+            apply_(self._client.weights, self._client.mask)
 
     def _owns(self, optimizer: Optimizer) -> bool:
         return any(group["params"][0] is self._parameters[0] for group in optimizer.param_groups)

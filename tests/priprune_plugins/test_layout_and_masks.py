@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from priprune_plugins.layout import Layout
-from priprune_plugins.masks import applied, apply_, density, keep_highest, lowest
+from priprune_plugins.masks import applied, apply_, chosen, density, keep_highest, lowest
 
 
 def net() -> nn.Module:
@@ -66,3 +66,13 @@ def test_pruned_weights_become_positive_zero_even_from_negative_or_infinite_ones
 
 def test_lowest_of_nothing_is_nothing() -> None:
     assert lowest(torch.tensor([1.0, 2.0]), 0).tolist() == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_chosen_takes_each_side_bit_for_bit(dtype: torch.dtype) -> None:
+    kept = torch.tensor([1.5, float("nan"), -0.0, float("inf")], dtype=dtype)
+    other = torch.tensor([-2.5, 3.0, 7.0, -0.0], dtype=dtype)
+    mask = torch.tensor([True, False, True, False])
+    assert chosen(mask, kept, other).tolist() == [1.5, 3.0, 0.0, 0.0]
+    assert torch.signbit(chosen(mask, kept, other)).tolist() == [False, False, True, True]
+    assert kept.isnan()[1]
