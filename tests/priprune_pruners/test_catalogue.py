@@ -1,11 +1,14 @@
 """The contract that every pruner of the catalogue keeps."""
 
+import dataclasses
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from priprune_pruners.feddst import FedDST
 from priprune_pruners.grasp import GraSP
@@ -27,7 +30,7 @@ PRUNERS: dict[str, Callable[..., Any]] = {
     "magnitude_iterative": lambda rate: Magnitude(rate=rate, schedule="iterative", fraction=0.7, every=1),
     "magnitude_rewind": lambda rate: Magnitude(rate=rate, schedule="iterative", fraction=0.7, every=1, rewind=True),
     "prunefl": lambda rate: PruneFL(rate=rate, **QUICK),
-    "prunefl_exact": lambda rate: PruneFL(rate=rate, exact=True, **QUICK),
+    "prunefl_ratio": lambda rate: PruneFL(rate=rate, stop="ratio", **QUICK),
     "random": lambda rate: Random(rate=rate),
     "random_iterative": lambda rate: Random(rate=rate, iterative=0.7, every=1),
     "random_resample": lambda rate: Random(rate=rate, resample=True),
@@ -59,7 +62,7 @@ def promised(name: str, rate: float, run) -> tuple[int, int]:
         asked = sum(round(rate * n) for n in sizes)
     if name == "feddst_official":
         return 0, sum(sizes) - 1
-    return asked, sum(sizes) - 1 if name == "prunefl" else asked
+    return asked, sum(sizes) - 1 if name == "prunefl_ratio" else asked
 
 
 @everyone
@@ -132,9 +135,32 @@ def test_table_of_the_paper_can_be_drawn(name: str) -> None:
 
 
 def test_every_entry_point_is_in_this_suite() -> None:
-    from pathlib import Path
-
     root = Path(__file__).resolve().parents[2]
     declared = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]["priprune.pruners"]
     classes = {f"{type(make(0.3)).__module__}:{type(make(0.3)).__name__}" for make in PRUNERS.values()}
     assert set(declared.values()) == classes
+
+
+@everyone
+def test_readme_names_every_option(name: str) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "pruners" / "README.md").read_text()
+    options = {option.name for option in dataclasses.fields(PRUNERS[name](0.3))}
+    assert {option for option in options if f"`{option}" not in readme} == set()
+
+
+@everyone
+def test_options_validate_from_yaml_values(name: str) -> None:
+    pruner = type(PRUNERS[name](0.3))
+    made = TypeAdapter(pruner).validate_python({"rate": 0.5})
+
+    assert made.rate == 0.5
+    with pytest.raises(ValidationError):
+        TypeAdapter(pruner).validate_python({"rate": 1.0})
+
+
+def test_times_come_as_a_list_or_a_word() -> None:
+    adapter = TypeAdapter(PruneFL)
+    assert adapter.validate_python({"seconds": [1, 2.5]}).seconds == (1.0, 2.5)
+    assert adapter.validate_python({"seconds": "measured"}).seconds == "measured"
+    with pytest.raises(ValidationError):
+        adapter.validate_python({"seconds": "guessed"})

@@ -17,7 +17,7 @@ def kept(run) -> int:
 
 
 def test_first_stage_is_one_clients_and_bounds_the_first_round(federation, net) -> None:
-    run = started(federation, net, rate=0.9)
+    run = started(federation, net, rate=0.9, stop="ratio")
     assert [sorted(upload.extras) for upload in run.uploads] == [["prunefl_mask", "prunefl_weights"], [], []]
     assert not torch.equal(run.server.weights, run.initial)
     run.round()
@@ -30,8 +30,8 @@ def test_missing_first_stage_names_the_client(federation, net) -> None:
         started(federation, net, client_id=9).round()
 
 
-def test_exact_keeps_the_rate_at_every_event(federation, net) -> None:
-    run = started(federation, net, rate=0.5, exact=True, initial="magnitude")
+def test_the_rate_is_kept_at_every_event(federation, net) -> None:
+    run = started(federation, net, rate=0.5, initial="magnitude")
     total = int(run.layout.prunable.sum())
     masks = [run.round().server.mask.clone() for _ in range(6)]
     assert {int((~mask).sum()) for mask in masks} == {round(0.5 * total)}
@@ -87,7 +87,7 @@ def test_withheld_by_all_counts_as_at_the_last_event(federation, net_builder) ->
 
 
 def test_returning_weight_has_its_last_server_value(federation, net_builder) -> None:
-    run = federation(PruneFL(rate=0.5, exact=True, every=1, initial="magnitude"), net_builder)
+    run = federation(PruneFL(rate=0.5, every=1, initial="magnitude"), net_builder)
     run.pruner.on_round_start(run.server)
     before = run.server.mask.clone()
     run.round()

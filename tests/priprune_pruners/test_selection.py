@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from priprune_plugins.layout import Layout
+from priprune_plugins.masks import kth_lowest, without_lowest
 from priprune_pruners.selection import RULES, keep_top, open_lth, select, select_per_layer
 
 SCORES = torch.tensor([3.0, 1.0, 2.0, 5.0, 4.0, 7.0, 6.0, 10.0, 9.0, 8.0])
@@ -54,3 +55,25 @@ def test_keep_top_takes_candidates_only() -> None:
     candidates = torch.tensor([True] * 7 + [False] * 3)
     assert torch.nonzero(keep_top(SCORES, candidates, 2)).flatten().tolist() == [5, 6]
     assert int(keep_top(SCORES, candidates, 99).sum()) == 7
+
+
+def _long(kind: str) -> torch.Tensor:
+    drawn = torch.rand(120_001, generator=torch.Generator().manual_seed(1))
+    return {"distinct": drawn, "ties": (drawn * 5).floor(), "sorted": drawn.sort().values, "one": torch.ones(120_001),
+            "half pruned": torch.where(drawn < 0.5, -torch.inf, drawn)}[kind]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "sorted", "one", "half pruned"])
+def test_long_vectors_are_ordered_as_by_a_full_sort(kind: str) -> None:
+    scores = _long(kind)
+    order = torch.sort(scores, stable=True)
+    for count in (1, 700, 60_000, 119_000, 120_001):
+        assert kth_lowest(scores, count) == order.values[count - 1]
+        kept = without_lowest(scores, torch.ones_like(scores, dtype=torch.bool), count)
+        assert torch.equal(torch.nonzero(~kept).flatten(), order.indices[:count].sort().values)
+
+
+def test_infinite_candidates_go_before_any_other_coordinate() -> None:
+    scores = torch.tensor([torch.inf, 1.0, torch.inf, 2.0])
+    kept = without_lowest(scores, torch.tensor([False, True, True, False]), 2)
+    assert kept.tolist() == [True, False, False, True]

@@ -1,0 +1,179 @@
+"""From a scenario to live objects: data, model, plugins, federation."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from priprune_plugins.catalogue import load_class
+from priprune_plugins.data.federation import FederatedImages, federate
+from priprune_plugins.errors import ScenarioError
+from priprune_plugins.generators import generator
+from priprune_plugins.layout import Layout
+from priprune_plugins.messages import Facts
+from priprune_plugins.models.build import build_model
+from priprune_plugins.plugins import PluginHost, Registered
+from priprune_plugins.run.device import resolved_device
+from priprune_plugins.scenario.options import build_plugin
+from priprune_plugins.scenario.sections import Scenario, Selection
+from priprune_plugins.simulation.aggregation import Absent
+from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining, clients_checked
+from priprune_plugins.simulation.federation import Federation, Setting
+
+
+@dataclass(frozen=True, eq=False)
+class Plugins:
+    """Every plugin instance of a scenario.
+
+    Args:
+        algorithm: The FedLab algorithm.
+        dataset: Gives the images.
+        architecture: Builds the model.
+        hooked: Pruner, defences, attacks and trackers, in hook order.
+    """
+
+    algorithm: Algorithm
+    dataset: Any
+    architecture: Any
+    hooked: tuple[Registered, ...]
+
+    def attacks(self) -> list[Registered]:
+        """Return the attacks in YAML order."""
+        return [entry for entry in self.hooked if entry.kind == "attacks"]
+
+
+def make_plugins(scenario: Scenario) -> Plugins:
+    """Import the chosen plugins and make them with their options.
+
+    Raises:
+        ScenarioError: A plugin or one of its options is wrong.
+    """
+    pruner = () if scenario.pruner is None else (scenario.pruner,)
+    chosen = (*pruner, *scenario.defenses, *scenario.attacks, *scenario.trackers)
+    return Plugins(
+        algorithm=_algorithm(scenario.federation),
+        dataset=_made(scenario.dataset),
+        architecture=_made(scenario.architecture),
+        hooked=tuple(registered(selection, label) for selection, label in labelled(chosen)),
+    )
+
+
+def labelled(selections: Sequence[Selection]) -> list[tuple[Selection, str]]:
+    """Return each selection with a label that is unique within its kind: ``sgi``, ``sgi-2``."""
+    seen: Counter[tuple[str, str]] = Counter()
+    labels = []
+    for selection in selections:
+        short = selection.name.rpartition(":")[2]
+        seen[selection.kind, short] += 1
+        count = seen[selection.kind, short]
+        labels.append((selection, short if count == 1 else f"{short}-{count}"))
+    return labels
+
+
+def registered(selection: Selection, label: str) -> Registered:
+    """Make one hooked plugin."""
+    return Registered(selection.kind, label, f"{selection.path}:{selection.name}", _made(selection))
+
+
+def _made(selection: Selection) -> Any:
+    return build_plugin(selection, load_class(selection))
+
+
+def _algorithm(selection: Selection) -> Algorithm:
+    made = _made(selection)
+    if not isinstance(made, Algorithm):
+        raise ScenarioError(f"algorithm.name {selection.name!r} is not an Algorithm: subclass Algorithm, or use fedlab")
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What stays the same during a run: device, data, public facts."""
+
+    device: torch.device
+    data: FederatedImages
+    facts: Facts
+    model: nn.Module
+
+
+def make_world(scenario: Scenario, plugins: Plugins) -> World:
+    """Load the data, deal it to clients and build the initialised model on the device."""
+    device = resolved_device(scenario.device)
+    images = plugins.dataset.load()
+    data = federate(images, scenario.data, scenario.seed).to(device)
+    shape = images.image_shape
+
+    def build(stream: torch.Generator) -> nn.Module:
+        init = scenario.model.init
+        return build_model(plugins.architecture, shape, images.num_classes, images.mean, images.std, init, stream)
+
+    model = build(generator(scenario.seed, "init")).to(device)
+    facts = Facts(
+        # The streams differ, so that nobody who knows the facts knows the initial weights.
+        build_model=lambda: build(generator(0, "public architecture")),
+        layout=Layout.of(model),
+        image_shape=shape,
+        num_classes=images.num_classes,
+        lr=scenario.algorithm.lr,
+        batch_size=scenario.algorithm.batch_size,
+        local_steps=local_steps(scenario),
+        epochs=scenario.algorithm.epochs,
+        algorithm=scenario.federation.name,
+        mean_image=data.mean_image,
+        rounds=scenario.rounds,
+    )
+    return World(device, data, facts, model)
+
+
+def local_steps(scenario: Scenario) -> int | None:
+    """Return the local steps: one where neither steps nor epochs are given, None where epochs are."""
+    section = scenario.algorithm
+    return None if section.epochs is not None else section.local_steps or 1
+
+
+def make_federation(scenario: Scenario, plugins: Plugins, world: World, host: PluginHost) -> Federation:
+    """Build the FedLab trainer and handler around the model."""
+    section = scenario.algorithm
+    clients_checked(world.data.num_clients, section.clients_per_round)
+    training = LocalTraining(
+        epochs=section.epochs or 1,
+        batch_size=section.batch_size,
+        lr=section.lr,
+        clients_per_round=section.clients_per_round,
+        num_clients=world.data.num_clients,
+    )
+    return Federation(
+        Setting(
+            algorithm=plugins.algorithm,
+            training=training,
+            steps=local_steps(scenario),
+            rounds=scenario.rounds,
+            model=world.model,
+            data=world.data,
+            facts=world.facts,
+            host=host,
+            aggregation=scenario.aggregation,
+            absent=absent_policy(scenario, plugins),
+            seed=scenario.seed,
+        )
+    )
+
+
+def absent_policy(scenario: Scenario, plugins: Plugins) -> Absent:
+    """Return the explicit policy, else the pruner's own, else ``previous``."""
+    own = [getattr(entry.plugin, "absent", None) for entry in plugins.hooked if entry.kind == "pruners"]
+    policy: Absent = scenario.aggregation.absent or (own[0] if own and own[0] else "previous")
+    return policy
+
+
+def scenario_warnings(scenario: Scenario, plugins: Plugins) -> list[str]:
+    """Return what is allowed and known to go wrong."""
+    warnings = []
+    if scenario.defenses and absent_policy(scenario, plugins) == "zeros":
+        warnings.append("aggregation.absent: zeros with a defence does not train: accuracy stays near chance")
+    if len(scenario.attacks) and scenario.privacy.control_images < 3:
+        warnings.append("privacy.control_images below 3: no positive control can pass, every privacy figure is void")
+    return warnings

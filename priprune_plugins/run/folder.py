@@ -1,0 +1,57 @@
+"""The run folder: made once, never shared by two runs, every file written whole or line by line."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from priprune_plugins.errors import ScenarioError
+
+
+def new_folder(path: Path) -> Path:
+    """Make the run folder.
+
+    Raises:
+        ScenarioError: It exists already, from another run for instance, or cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=False)
+    except FileExistsError:
+        raise ScenarioError(f"{path} exists already: give another --out, or remove it") from None
+    except OSError as error:
+        raise ScenarioError(f"cannot make the run folder {path}: {error.strerror}") from error
+    return path
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one JSON line; NaN and infinity become null, which JSON has a word for."""
+    with path.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(finite(record)) + "\n")
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSON-lines file; nothing where it is absent."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file so that a reader sees the old one or the new one, never a part."""
+    write_text(path, json.dumps(finite(value), indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def finite(value: Any) -> Any:
+    """Return ``value`` with every NaN and infinity replaced by None, deep."""
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,196 @@
+"""A whole run: train, keep what is attacked, attack, measure, summarise, report."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from priprune_plugins.memory import peak_rss_bytes
+from priprune_plugins.messages import Evaluation, Run
+from priprune_plugins.plugins import PluginHost
+from priprune_plugins.report import write_report
+from priprune_plugins.run.assemble import Plugins, World, make_federation, make_plugins, make_world, scenario_warnings
+from priprune_plugins.run.attack_stage import AttackStage
+from priprune_plugins.run.audit import Auditor
+from priprune_plugins.run.captures import CaptureStore
+from priprune_plugins.run.environment import environment, provenance
+from priprune_plugins.run.folder import append_line, new_folder, write_json, write_text
+from priprune_plugins.run.summary import base_summary, with_attacks
+from priprune_plugins.run.watcher import Watcher
+from priprune_plugins.scenario.options import resolved
+from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.sent import Sent
+
+_TESTS_A_RUN = 50
+
+
+def run_scenario(scenario: Scenario, out: Path | None = None, watcher: Watcher | None = None) -> Path:
+    """Run a scenario and leave its run folder.
+
+    Args:
+        scenario: The checked scenario.
+        out: The run folder to make; None = ``runs/<name>``.
+        watcher: Is told what happens.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ScenarioError: Options, data or the folder are wrong.
+        PluginError: A plugin failed; what was computed before stays in the folder.
+    """
+    started = time.perf_counter()
+    watcher = watcher or Watcher()
+    plugins = make_plugins(scenario)
+    host = PluginHost(plugins.hooked)
+    world = make_world(scenario, plugins)
+    federation = make_federation(scenario, plugins, world, host)
+    folder = new_folder(out or Path("runs") / scenario.name)
+    document = resolved(scenario, _instances(scenario, plugins))
+    _write_scenario(folder, document, scenario, plugins, world)
+    run = Run(folder=folder, scenario=document, facts=world.facts)
+    warnings = scenario_warnings(scenario, plugins)
+    for message in warnings:
+        watcher.warn(message)
+    training = Training(scenario, federation, host, folder, watcher)
+    host.on_run_start(run)
+    records = training.run()
+    summary = base_summary(scenario, world, federation, records, warnings + training.warnings())
+    summary["client_accuracy"] = training.client_accuracy()
+    _write_summary(folder, summary, started)
+    stage = AttackStage(folder, world, scenario.seed, scenario.privacy.nmi_levels)
+    for attack in plugins.attacks():
+        watcher.attack_begins(attack.name, len(stage.todo(attack.name)))
+        stage.run(attack, watcher.attack_progress)
+        watcher.attack_done(attack.name)
+        summary = with_attacks(summary, folder)
+        _write_summary(folder, summary, started)
+    host.on_run_end(run)
+    write_report(folder)
+    _write_summary(folder, summary, started)
+    watcher.finish(summary)
+    return folder
+
+
+def _write_summary(folder: Path, summary: dict[str, Any], started: float) -> None:
+    summary["seconds"] = round(time.perf_counter() - started, 3)
+    write_json(folder / "summary.json", summary)
+
+
+def _instances(scenario: Scenario, plugins: Plugins) -> list[object]:
+    hooked = [entry.plugin for entry in plugins.hooked]
+    return [plugins.algorithm, *hooked, plugins.dataset, plugins.architecture]
+
+
+def _write_scenario(folder: Path, document: Any, scenario: Scenario, plugins: Plugins, world: World) -> None:
+    write_text(folder / "scenario.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    others: Sequence[tuple[str, object]] = [
+        ("algorithm", plugins.algorithm),
+        ("data", plugins.dataset),
+        ("model", plugins.architecture),
+    ]
+    made_with = {"environment": environment(world.device), "plugins": provenance(plugins.hooked, others)}
+    write_json(folder / "environment.json", made_with)
+
+
+class Training:
+    """The rounds of a run, each with its line in rounds.jsonl.
+
+    Args:
+        scenario: Says when to test and what to capture.
+        federation: The federation.
+        host: All plugins.
+        folder: The run folder.
+        watcher: Is told of every round.
+    """
+
+    def __init__(
+        self, scenario: Scenario, federation: Federation, host: PluginHost, folder: Path, watcher: Watcher
+    ) -> None:
+        self._scenario = scenario
+        self._federation = federation
+        self._host = host
+        self._folder = folder
+        self._watcher = watcher
+        self._store = CaptureStore(folder, scenario.capture.max_gib)
+        self._auditor = Auditor(scenario, federation, host, self._store)
+        self._every = scenario.evaluation.every or max(1, scenario.rounds // _TESTS_A_RUN)
+        self._dropped = 0
+
+    def run(self) -> list[dict[str, Any]]:
+        """Run all rounds and return their records."""
+        self._watcher.begin(self._scenario.name, self._scenario.rounds)
+        self._federation.setup()
+        return [self._round(round_idx) for round_idx in range(self._scenario.rounds)]
+
+    def _round(self, round_idx: int) -> dict[str, Any]:
+        started = time.perf_counter()
+        sampled = self._federation.start_round(round_idx)
+        attacked = self._auditor.wants(round_idx)
+        if attacked:
+            self._auditor.before_training(sampled)
+        received = self._federation.train(
+            sampled, (lambda sent: self._auditor.seen(sampled, sent)) if attacked else None
+        )
+        self._dropped += len(sampled) - len(received)
+        self._federation.aggregate(received)
+        record = self._record(round_idx, sampled, received)
+        self._host.on_round_end(self._federation.server, record)
+        append_line(self._folder / "rounds.jsonl", record)
+        append_line(self._folder / "timing.jsonl", _timing(round_idx, started))
+        self._watcher.round_done(record)
+        return record
+
+    def _record(self, round_idx: int, sampled: Sequence[int], received: Sequence[Sent]) -> dict[str, Any]:
+        tested = self._tested(round_idx)
+        up, down = self._federation.traffic(received)
+        losses = [sent.loss for sent in received if sent.loss is not None]
+        masses = [sent.gradient_mass_withheld for sent in received if sent.gradient_mass_withheld is not None]
+        return {
+            "round": round_idx,
+            "loss": _mean(losses),
+            "accuracy": None if tested is None else tested.accuracy,
+            "test_loss": None if tested is None else tested.loss,
+            "density": self._federation.density(),
+            "withheld_rate": _mean([sent.withheld_rate for sent in received]),
+            "gradient_mass_withheld": _mean(masses),
+            "bytes_up": up,
+            "bytes_down": down,
+            "clients": list(sampled),
+            "dropped": len(sampled) - len(received),
+            "mask_changed": self._federation.mask_changed,
+        }
+
+    def _tested(self, round_idx: int) -> Evaluation | None:
+        due = (round_idx + 1) % self._every == 0 or round_idx + 1 == self._scenario.rounds
+        return self._federation.test() if due else None
+
+    def client_accuracy(self) -> float | None:
+        """Return the mean accuracy over clients of the weights each would use, on its own test images."""
+        count = min(self._scenario.evaluation.clients, self._federation.setting.data.num_clients)
+        results = [self._federation.test_client(client_id) for client_id in range(count)]
+        return _mean([result.accuracy for result in results if result.num_samples])
+
+    def warnings(self) -> list[str]:
+        """Return what went wrong without stopping the run."""
+        found = []
+        if self._dropped:
+            found.append(f"{self._dropped} uploads held NaN or infinity and were dropped")
+        if self._store.refused:
+            found.append(f"{self._store.refused} uploads were not captured: capture.max_gib is used up")
+        return found
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _timing(round_idx: int, started: float) -> dict[str, float]:
+    timing = {"round": round_idx, "seconds": time.perf_counter() - started, "peak_rss_bytes": peak_rss_bytes()}
+    if torch.cuda.is_available():
+        timing["peak_cuda_bytes"] = torch.cuda.max_memory_allocated()
+    return timing
