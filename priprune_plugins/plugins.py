@@ -80,6 +80,10 @@ class PluginHost:
         """Whether any plugin implements ``hook``; the host skips the work of preparing a call that nobody takes."""
         return bool(self._callers[hook])
 
+    def implementing(self, hook: str) -> list[object]:
+        """Return the plugins that implement ``hook``, in order."""
+        return [entry.plugin for entry, _ in self._callers[hook]]
+
     def key(self, plugin: object) -> str:
         """Return the key of a registered plugin.
 

@@ -23,6 +23,8 @@ from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.traffic import buffer_bytes, tensor_bytes, vector_bytes
 
 SETUP_ROUND = -1
+# As many as PruneFL's official first stage draws at its one client.
+SETUP_BATCHES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +185,22 @@ class Federation:
         self.buffers.aggregate([sent.upload.buffers for sent in received], shares)
 
     def setup(self) -> list[Upload]:
-        """Run the setup round, where any plugin has one, and return what the clients sent."""
-        if not self.host.implements("on_setup_round"):
+        """Run the setup round, where any plugin has one, and return what the clients sent.
+
+        A plugin with an ``on_setup_round`` may say in ``setup_clients`` which clients must take part: ids, ``()`` for
+        none, None (or no such attribute) for a sampled round.
+        """
+        wishes = [getattr(plugin, "setup_clients", None) for plugin in self.host.implementing("on_setup_round")]
+        if all(wish == () for wish in wishes):
             return []
         self.server.round_idx = SETUP_ROUND
         self._broadcast()
-        return [self._setup(client_id) for client_id in self.sampled(SETUP_ROUND)]
+        sampled = self.sampled(SETUP_ROUND) if None in wishes else []
+        return [self._setup(client_id) for client_id in sorted({*sampled, *(c for w in wishes for c in w or ())})]
 
     def _setup(self, client_id: int) -> Upload:
-        visit = self.visit(client_id)
+        passes = self.setting.data.num_samples(client_id) // self.setting.training.batch_size
+        visit = replace(self.visit(client_id), steps=max(1, min(SETUP_BATCHES, passes)))
         client = self.runner.begin_setup(visit)
         self.host.on_setup_round(client)
         upload = Upload(

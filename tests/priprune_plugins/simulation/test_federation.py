@@ -221,3 +221,22 @@ def test_a_test_leaves_no_trace_in_the_training(
         tested.test_client(0)
         one_round(tested, round_idx)
     assert torch.equal(plain.server.weights, tested.server.weights)
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [((), []), ((3, 0), [0, 3])])
+def test_a_plugin_says_which_clients_the_setup_round_needs(
+    federation: Callable[..., Federation], wanted: tuple[int, ...], expected: list[int]
+) -> None:
+    visited: list[tuple[int, int]] = []
+
+    @dataclass(frozen=True, eq=False)
+    class Chosen:
+        setup_clients = wanted
+
+        @hookimpl
+        def on_setup_round(self, client: Client) -> None:
+            visited.append((client.client_id, len(client.batches)))
+
+    federation(plugins=defence(Chosen())).setup()
+    # 125 images a client make six full batches of 20.
+    assert visited == [(client_id, 6) for client_id in expected]
