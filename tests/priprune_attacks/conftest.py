@@ -1,8 +1,7 @@
 """Scenes: a small model, one client step on known images, and what the server then holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pytest
 import torch
@@ -39,14 +38,14 @@ def mini() -> nn.Module:
     )
 
 
-def he_weights(model: nn.Module, layout: Layout, seed: int) -> Tensor:
-    """He-uniform weights, biases zero, as one flat vector."""
+def he_weights(layout: Layout, seed: int) -> Tensor:
+    """He-uniform weights, biases 0 and norm weights 1, as one flat vector."""
     draws = generator(seed, "init")
     parts = []
-    for shape in layout.shapes:
-        fan_in = shape[1:].numel()
-        bound = (6.0 / fan_in) ** 0.5 if len(shape) > 1 else 0.0
-        parts.append((torch.rand(shape.numel(), generator=draws) * 2 - 1) * bound)
+    for name, shape in zip(layout.names, layout.shapes, strict=True):
+        bound = (6.0 / shape[1:].numel()) ** 0.5 if len(shape) > 1 else 0.0
+        centre = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
+        parts.append(centre + (torch.rand(shape.numel(), generator=draws) * 2 - 1) * bound)
     return torch.cat(parts)
 
 
@@ -119,11 +118,10 @@ def scene(
     dtype: torch.dtype = torch.float32,
 ) -> Scene:
     """A scene at initialisation, with one random base mask at ``rate``."""
-    model = build()
-    layout = Layout.of(model)
+    layout = Layout.of(build())
     mean = torch.full(image_shape, 0.3) if mean_image is None else mean_image
     facts = Facts(build, layout, image_shape, num_classes, 0.1, 1, 1, None, "fedavg", mean)
-    weights = he_weights(model, layout, seed).to(dtype)
+    weights = he_weights(layout, seed).to(dtype)
     scores = torch.rand(layout.num_parameters, generator=generator(seed, "base mask"))
     mask = keep_highest(scores, layout.prunable, rate) if rate else None
     return Scene(build, facts, weights, mask)

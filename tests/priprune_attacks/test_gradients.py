@@ -39,6 +39,8 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
     for _ in range(draw(st.integers(0, 2))):
         out, kernel = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 3]))
         stride, padding, bias = draw(st.integers(1, 2)), draw(st.integers(0, 2)), draw(st.booleans())
+        if size + 2 * padding < kernel:
+            break
         layers.append(nn.Conv2d(channels, out, kernel, stride, padding, bias=bias))
         layers.append(draw(st.sampled_from([nn.Sigmoid(), nn.ReLU(), nn.ReLU(inplace=True), nn.Tanh()])))
         channels, size = out, (size + 2 * padding - kernel) // stride + 1
@@ -58,12 +60,12 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
 @given(
     network=networks(),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 4)),
-    masked=st.sampled_from(["no", "shared", "per victim"]),
+    kept=st.sampled_from(["all", "nearly all", "shared", "per victim"]),
     most_pairs=st.sampled_from([0, 78]),
     seed=st.integers(0, 2**31),
 )
 def test_factored_loss_and_input_gradient_equal_autograd(
-    network: nn.Sequential, shape: tuple[int, int, int], masked: str, most_pairs: int, seed: int
+    network: nn.Sequential, shape: tuple[int, int, int], kept: str, most_pairs: int, seed: int
 ) -> None:
     draws = torch.Generator().manual_seed(seed)
     network = network.double()
@@ -74,14 +76,17 @@ def test_factored_loss_and_input_gradient_equal_autograd(
     victims, restarts, batch = shape
     images = torch.rand(victims, restarts, batch, 2, 8, 8, generator=draws, dtype=torch.float64).requires_grad_()
     labels = torch.rand(victims, restarts, batch, CLASSES, generator=draws, dtype=torch.float64).softmax(-1)
-    masks = torch.rand(victims, layout.num_parameters, generator=draws) < 0.6
-    masks = masks[:1].expand_as(masks) if masked == "shared" else masks
+    share = {"all": 1.0, "nearly all": 0.99}.get(kept, 0.6)
+    masks = torch.rand(victims, layout.num_parameters, generator=draws) < share
+    masks = masks[:1].expand_as(masks) if kept == "shared" else masks
     gradients = torch.randn(victims, layout.num_parameters, generator=draws, dtype=torch.float64)
     pairs = zip(gradients, masks, strict=True)
-    targets = [Target(g, g * m if masked != "no" else g, None if masked == "no" else m) for g, m in pairs]
+    targets = [Target(g, g * m, None if kept == "all" else m) for g, m in pairs]
     expected = torch.stack(
         [
-            torch.stack([autograd_loss(network, layout, images[v, r], labels[v, r], targets[v]) for r in range(restarts)])
+            torch.stack(
+                [autograd_loss(network, layout, images[v, r], labels[v, r], targets[v]) for r in range(restarts)]
+            )
             for v in range(victims)
         ]
     )
@@ -92,12 +97,10 @@ def test_factored_loss_and_input_gradient_equal_autograd(
             module.inplace = False
     engine = gradients_of(network.requires_grad_(False), layout, (2, 8, 8), CLASSES)
     assert isinstance(engine, FactoredGradients)
-    original, products._MOST_PAIRS = products._MOST_PAIRS, most_pairs
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "_MOST_PAIRS", most_pairs)
         loss = cosine(engine.products(images, labels, TargetBatch(targets, layout)))
         (grad,) = torch.autograd.grad(loss.sum(), images)
-    finally:
-        products._MOST_PAIRS = original
 
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(grad, expected_grad, rtol=1e-7, atol=1e-9 * float(expected_grad.abs().max() + 1e-300))
@@ -127,7 +130,7 @@ def test_float32_on_a_convolutional_net_agrees_to_1e_minus_5(
     expected = autograd_loss(model, seen.facts.layout, guess[0, 0], probabilities[0, 0], target)
     (expected_grad,) = torch.autograd.grad(expected, guess)
 
-    assert abs(float(loss - expected)) <= 1e-5
+    assert abs(float((loss - expected).detach())) <= 1e-5
     assert float((grad - expected_grad).norm() / expected_grad.norm()) <= 1e-5
 
 

@@ -1,0 +1,102 @@
+"""What one upload says about a gradient: the pseudo-gradient, where it is known, and where it was taken.
+
+Reference: PriPrune, Algorithm 2, lines 3 and 4, with two corrections: the sign (the paper's ``upload - previous`` is
+minus a gradient) and the reference, which is the weights that the client was sent this round and not its last upload.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from priprune_plugins import Observation
+
+MaskRule = Literal["none", "known", "recovered"]
+Fill = Literal["broadcast", "zeros"]
+Reference = Literal["dense", "broadcast"]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A gradient to be matched.
+
+    Args:
+        point: ``[D]`` weights at which the matching gradient is taken.
+        gradient: ``[D]`` pseudo-gradient, 0 where ``mask`` is False.
+        mask: ``[D]`` bool, the coordinates that are compared; None = all.
+    """
+
+    point: Tensor
+    gradient: Tensor
+    mask: Tensor | None
+
+    @property
+    def flaw(self) -> str | None:
+        """Why nothing can be matched, or None."""
+        if not bool(torch.isfinite(self.gradient).all() & torch.isfinite(self.point).all()):
+            return "the upload or the weights hold a number that is not finite"
+        if not bool(self.gradient.any()):
+            return "the pseudo-gradient is zero at every compared coordinate"
+        return None
+
+
+def absent(observation: Observation) -> Tensor:
+    """Return ``[D]`` bool: the server sent a value and got 0 back, so the client withheld or pruned the coordinate."""
+    return (observation.upload == 0) & (observation.broadcast != 0)
+
+
+def filled_upload(observation: Observation, fill: Fill) -> Tensor:
+    """Return the upload ``[D]`` with absent coordinates unchanged from the broadcast, or at face value, 0."""
+    if fill == "zeros":
+        return observation.upload
+    return torch.where(absent(observation), observation.broadcast, observation.upload)
+
+
+def compared(observation: Observation, rule: MaskRule, fill: Fill) -> Tensor | None:
+    """Return ``[D]`` bool, the coordinates that a matching attack compares, or None for all.
+
+    Args:
+        observation: What the server holds.
+        rule: ``none``; ``known``: the base mask that the server set; ``recovered``: nonzero in the upload (Algorithm
+            2, line 3), within the known mask where there is one.
+        fill: With ``broadcast`` an absent coordinate is unknown to ``recovered`` and left out; with ``zeros`` it
+            counts as trained to 0 and is compared.
+    """
+    if rule == "none":
+        return None
+    if rule == "known":
+        return observation.mask
+    sent = observation.upload != 0
+    if fill == "zeros":
+        sent = sent | (observation.broadcast != 0)
+    return sent if observation.mask is None else sent & observation.mask
+
+
+def pseudo_gradient(
+    observation: Observation, mask: MaskRule = "recovered", fill: Fill = "broadcast", reference: Reference = "broadcast"
+) -> Target:
+    """Return ``(reference - upload) / (lr * steps)``, the mean gradient over the local steps, at the reference.
+
+    Several local steps count as one at the reference: exact for one step of plain SGD, an approximation otherwise
+    (weights move between steps; momentum, proximal and control-variate terms are taken for gradient).
+
+    Args:
+        observation: What the server holds.
+        mask: Which coordinates are compared, see :func:`compared`.
+        fill: What an absent coordinate counts, see :func:`filled_upload`.
+        reference: ``broadcast``, what the client was sent; ``dense``, the server's weights before its base mask.
+    """
+    point = observation.broadcast if reference == "broadcast" else observation.server_weights
+    kept = compared(observation, mask, fill)
+    steps = observation.facts.steps(observation.num_samples)
+    gradient = (point - filled_upload(observation, fill)) / (observation.facts.lr * steps)
+    if kept is not None:
+        gradient = gradient.masked_fill_(~kept, 0.0)
+    return Target(point, gradient, kept)
+
+
+def literal_target(observation: Observation) -> Target:
+    """Return Algorithm 2 to the letter but for its sign: gradient at the uploaded weights, only the target masked."""
+    target = pseudo_gradient(observation)
+    return Target(observation.upload, target.gradient, None)
