@@ -1,0 +1,6 @@
+"""What a user wrote: from YAML to typed values, with file and line in every error."""
+
+from priprune_plugins.scenario.reading import read_scenario
+from priprune_plugins.scenario.sections import Scenario, Selection
+
+__all__ = ["Scenario", "Selection", "read_scenario"]

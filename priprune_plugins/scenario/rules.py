@@ -1,0 +1,60 @@
+"""What must hold between the sections of a scenario."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from priprune_plugins.errors import ScenarioError
+from priprune_plugins.scenario.sections import Scenario
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+
+
+def check_rules(scenario: Scenario, places: Mapping[str, str]) -> None:
+    """Check a scenario as a whole.
+
+    Args:
+        scenario: Every value is of its type.
+        places: ``file:line`` by path.
+
+    Raises:
+        ScenarioError: The first rule that is broken.
+    """
+    for path, what in _broken(scenario):
+        place = places.get(path)
+        raise ScenarioError(f"{place}: {path} {what}" if place else f"{path} {what}")
+
+
+def _broken(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    if not _NAME.fullmatch(scenario.name) or scenario.name in (".", ".."):
+        yield "name", f"must be a plain name of A-Z a-z 0-9 . _ -, at most 100, got {scenario.name[:100]!r}"
+    if not _DEVICE.fullmatch(scenario.device):
+        yield "device", f"must be auto, cpu, cuda or cuda:n, got {scenario.device[:60]!r}"
+    algorithm, clients = scenario.algorithm, scenario.data.clients
+    if algorithm.epochs is not None and algorithm.local_steps is not None:
+        yield (
+            "algorithm.epochs",
+            f"and local_steps exclude each other, got {algorithm.epochs} and {algorithm.local_steps}; remove one",
+        )
+    if clients is not None and algorithm.clients_per_round > clients:
+        most = f"must be at most data.clients ({clients})"
+        yield (
+            "algorithm.clients_per_round",
+            f"{most}, got {algorithm.clients_per_round}; lower it, or raise data.clients",
+        )
+    yield from _attacked(scenario)
+
+
+def _attacked(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    capture, audit = scenario.capture, scenario.audit
+    if capture.rounds is not None and capture.every is not None:
+        yield "capture.every", "and rounds exclude each other; remove one"
+    for path, rounds in (("capture.rounds", capture.rounds), ("audit.rounds", audit.rounds if audit else None)):
+        late = [round_idx for round_idx in rounds or () if round_idx >= scenario.rounds]
+        if late:
+            yield path, f"must be below rounds ({scenario.rounds}), which count from 0, got {late[0]}"
+    clients = scenario.data.clients
+    chosen = capture.clients if isinstance(capture.clients, tuple) else ()
+    absent = [client_id for client_id in chosen if clients is not None and client_id >= clients]
+    if absent:
+        yield "capture.clients", f"must be below data.clients ({clients}), which count from 0, got {absent[0]}"
