@@ -1,0 +1,127 @@
+"""What each command does; whatever needs torch is imported inside it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from priprune_plugins.catalogue import KINDS, installed
+
+_LIST_WIDTH = 140
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """``priprune run``."""
+    from priprune_plugins.scenario import read_scenario
+
+    # Before torch, which takes seconds to import: a typing error is answered at once.
+    scenario = read_scenario(arguments.scenario, arguments.set)
+    from priprune_plugins.run import run_scenario
+
+    with _watched(arguments.quiet) as watcher:
+        folder = run_scenario(scenario, arguments.out, watcher)
+    print(folder / "report.html")
+
+
+def attack(arguments: argparse.Namespace) -> None:
+    """``priprune attack``."""
+    from priprune_plugins.catalogue import check_name
+    from priprune_plugins.scenario.nodes import Node
+    from priprune_plugins.scenario.overrides import overridden
+    from priprune_plugins.scenario.sections import Selection
+
+    options = overridden(Node({}, "--set"), arguments.set).plain()
+    check_name(Selection("attacks", arguments.attack, options, "--attack"))
+    from priprune_plugins.run import attack_run
+
+    with _watched(arguments.quiet) as watcher:
+        attack_run(arguments.run, arguments.attack, options, watcher)
+    print(arguments.run / "report.html")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """``priprune report``."""
+    from priprune_plugins.errors import ScenarioError
+
+    if not (arguments.run / "summary.json").is_file():
+        raise ScenarioError(f"{arguments.run} is no run folder: it has no summary.json; give what priprune run made")
+    from priprune_plugins.report import write_report
+
+    print(write_report(arguments.run))
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """``priprune check``."""
+    from priprune_plugins.scenario import read_scenario
+
+    scenario = read_scenario(arguments.scenario, arguments.set)
+    from priprune_plugins.plugins import PluginHost
+    from priprune_plugins.run.assemble import make_plugins, scenario_warnings
+
+    plugins = make_plugins(scenario)
+    PluginHost(plugins.hooked)
+    for warning in scenario_warnings(scenario, plugins):
+        print(f"priprune: warning: {warning}", file=sys.stderr)
+    chosen = ", ".join(selection.name for selection in scenario.selections())
+    print(f"{arguments.scenario} is valid: {chosen}")
+
+
+def list_plugins(arguments: argparse.Namespace) -> None:
+    """``priprune list``."""
+    kinds = [arguments.kind] if arguments.kind else list(KINDS)
+    found = [(kind, entry) for kind in kinds for entry in installed(kind)]
+    if arguments.json:
+        rows = [{"kind": kind, **vars(entry)} for kind, entry in found]
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("kind", "name", "distribution", "module:class"):
+        table.add_column(column, no_wrap=True)
+    for kind, entry in found:
+        cells = (kind, entry.name, f"{entry.distribution} {entry.version}", entry.value)
+        table.add_row(*(Text(cell) for cell in cells))
+    # A terminal wraps what is too long; a table that wraps its own cells cannot be searched or copied.
+    Console(width=max(Console().width, _LIST_WIDTH)).print(table)
+
+
+def schema(arguments: argparse.Namespace) -> None:
+    """``priprune schema``."""
+    from priprune_plugins.scenario.schema import schema as scenario_schema
+
+    print(json.dumps(scenario_schema(), indent=2))
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """``priprune fetch``."""
+    from priprune_plugins.cli.fetch import fetch_dataset
+
+    print(fetch_dataset(arguments.dataset, arguments.root))
+
+
+def new(arguments: argparse.Namespace) -> None:
+    """``priprune new``."""
+    from priprune_plugins.scaffold import write_plugin
+
+    folder = write_plugin(arguments.kind, arguments.name, arguments.out)
+    print(f"wrote {folder}; next: cd {folder} && pip install -e '.[test]' && pytest")
+
+
+@contextmanager
+def _watched(quiet: bool) -> Iterator[Any]:
+    """Give a watcher, and leave the terminal as it was, however the run ends."""
+    if quiet:
+        yield None
+        return
+    from priprune_plugins.cli.progress import ProgressWatcher
+
+    watcher = ProgressWatcher(Console(stderr=True), Console())
+    try:
+        yield watcher
+    finally:
+        watcher.stop()

@@ -1,0 +1,109 @@
+"""What a terminal shows of a run: a progress bar while it lasts, a table at its end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from priprune_plugins.run.watcher import Watcher
+
+
+class ProgressWatcher(Watcher):
+    """Draws progress on one console and the closing table on another.
+
+    Args:
+        progress_console: Usually stderr.
+        table_console: Usually stdout.
+    """
+
+    def __init__(self, progress_console: Console, table_console: Console) -> None:
+        self._tables = table_console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=progress_console,
+        )
+        self._task: TaskID | None = None
+        self._accuracy: float | None = None
+
+    def begin(self, name: str, rounds: int) -> None:
+        self._start(f"train {name}", rounds)
+
+    def round_done(self, record: Mapping[str, Any]) -> None:
+        self._accuracy = self._accuracy if record["accuracy"] is None else record["accuracy"]
+        note = f"round {record['round'] + 1}, accuracy {_figure(self._accuracy, 3)}"
+        self._update(advance=1, note=note)
+
+    def attack_begins(self, attack: str, uploads: int) -> None:
+        self._start(f"attack {attack}", 1.0, f"{uploads} uploads")
+
+    def attack_progress(self, share: float) -> None:
+        self._update(completed=share)
+
+    def attack_done(self, attack: str) -> None:
+        self._update(completed=1.0)
+
+    def warn(self, message: str) -> None:
+        self._progress.console.print(Text(f"priprune: warning: {message}", style="yellow"), soft_wrap=True)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        self.stop()
+        self._tables.print(_headline(summary), soft_wrap=True)
+        if summary["attacks"]:
+            self._tables.print(_attacks(summary["attacks"]))
+
+    def stop(self) -> None:
+        """Leave the terminal as it was; needed where a run ends by an error."""
+        # Stopping what never started would print an empty line.
+        if self._task is not None:
+            self._progress.stop()
+            self._task = None
+
+    def _start(self, description: str, total: float, note: str = "") -> None:
+        self._progress.start()
+        self._task = self._progress.add_task(description, total=total, note=note)
+
+    def _update(self, **changes: Any) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, **changes)
+
+
+def _headline(summary: Mapping[str, Any]) -> Text:
+    figures = {
+        "accuracy": _figure(summary["accuracy"], 3),
+        "density": _figure(summary["density"], 3),
+        "withheld": _figure(summary["withheld_rate"], 3),
+        "gradient mass withheld": _figure(summary["gradient_mass_withheld"], 3),
+        "seconds": _figure(summary["seconds"], 1),
+    }
+    return Text("  ".join([str(summary["name"]), *(f"{name} {value}" for name, value in figures.items())]))
+
+
+def _attacks(attacks: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("attack")
+    for column in ("victims", "PSNR dB", "best floor dB", "NMI", "SSIM"):
+        table.add_column(column, justify="right")
+    table.add_column("positive control")
+    for name, figures in attacks.items():
+        control = figures["positive_control"]
+        verdict = "passed" if control["passed"] else "FAILED, figures void"
+        floors = [floor["psnr_db"] for floor in figures["floors"].values() if floor.get("psnr_db") is not None]
+        cells = (
+            _figure(figures["psnr_db"], 1),
+            _figure(max(floors, default=None), 1),
+            _figure(figures["nmi"], 3),
+            _figure(figures["ssim"], 3),
+        )
+        table.add_row(Text(name), str(figures["victims"]), *cells, verdict)
+    return table
+
+
+def _figure(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"

@@ -1,0 +1,30 @@
+"""Every scenario in configs/ is valid, by the reader, by the plugins it selects and by the schema."""
+
+from pathlib import Path
+
+import pytest
+
+from priprune_plugins.catalogue import load_class
+from priprune_plugins.scenario import read_scenario
+from priprune_plugins.scenario.options import build_plugin
+from priprune_plugins.scenario.schema import schema
+from priprune_plugins.scenario.yaml_reader import read_yaml
+
+CONFIGS = sorted((Path(__file__).resolve().parent.parent / "configs").rglob("*.yaml"))
+
+
+def test_there_is_a_quickstart() -> None:
+    assert "quickstart.yaml" in [path.name for path in CONFIGS]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_is_valid_with_all_its_plugins(path: Path) -> None:
+    for selection in read_scenario(path).selections():
+        build_plugin(selection, load_class(selection))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_fits_the_schema(path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    found = list(jsonschema.Draft202012Validator(schema()).iter_errors(read_yaml(path).plain()))
+    assert [error.message for error in found] == []
