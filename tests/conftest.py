@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported: threads that spin while they wait slow the tests down wherever a core is shared.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROOT = Path(__file__).resolve().parent.parent
 
 

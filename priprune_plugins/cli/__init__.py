@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 the run failed, 2 the input is wrong, 130 interrupted.
     """
+    # OpenMP threads that spin while they wait make a run many times slower as soon as anything else uses a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # FedLab depends on pynvml, about which torch warns at import; no user can do anything about it.
     warnings.filterwarnings("ignore", message=".*pynvml.*", category=FutureWarning)
     arguments = sys.argv[1:] if argv is None else list(argv)
