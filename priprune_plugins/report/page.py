@@ -7,7 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from priprune_plugins.privacy.summary import summarise
 from priprune_plugins.report import headline, numbers
-from priprune_plugins.report.chart import draw
+from priprune_plugins.report.chart import Chart, draw
+from priprune_plugins.report.extra_uploads import extra_uploads
 from priprune_plugins.report.privacy_charts import privacy_charts
 from priprune_plugins.report.reconstructions import strips
 from priprune_plugins.report.run_files import RunFiles, read_run
@@ -59,10 +60,15 @@ def _content(run: RunFiles) -> dict[str, Any]:
         "warnings": headline.warnings(run),
         "table": table,
         "attacks": {name: _attack(run, name, attacks[name]) for name in worst_first},
-        "training": [(chart.title, draw(chart)) for chart in training_charts(run.rounds, run.timing)],
+        "training": [(chart.title, draw(chart)) for chart in _training(run)],
+        "extras": extra_uploads(run.rounds, run.summary),
         "scenario_text": run.scenario_text,
         "versions": headline.versions(run),
     }
+
+
+def _training(run: RunFiles) -> list[Chart]:
+    return training_charts(run.rounds, run.timing, run.summary.get("prunable_layers") or ())
 
 
 def _attack(run: RunFiles, name: str, figures: Any) -> dict[str, Any]:

@@ -8,6 +8,16 @@ from typing import Any
 from priprune_plugins.errors import ScenarioError
 
 
+def refuse_existing(path: Path) -> None:
+    """Refuse a run folder that is there already.
+
+    Raises:
+        ScenarioError: ``path`` exists, from another run for instance.
+    """
+    if path.exists():
+        raise ScenarioError(f"{path} exists already: give another --out, or remove it")
+
+
 def new_folder(path: Path) -> Path:
     """Make the run folder.
 
@@ -17,7 +27,9 @@ def new_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=False)
     except FileExistsError:
-        raise ScenarioError(f"{path} exists already: give another --out, or remove it") from None
+        # Another run made it since we looked: making is atomic, so exactly one of the two goes on.
+        refuse_existing(path)
+        raise
     except OSError as error:
         raise ScenarioError(f"cannot make the run folder {path}: {error.strerror}") from error
     return path

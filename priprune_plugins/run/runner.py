@@ -1,12 +1,11 @@
 """A whole run: train, keep what is attacked, attack, measure, summarise, report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from priprune_plugins.memory import peak_rss_bytes
 from priprune_plugins.messages import Evaluation, Run
@@ -17,13 +16,15 @@ from priprune_plugins.run.attack_stage import AttackStage
 from priprune_plugins.run.audit import Auditor
 from priprune_plugins.run.captures import CaptureStore
 from priprune_plugins.run.environment import environment, provenance
-from priprune_plugins.run.folder import append_line, new_folder, write_json, write_text
+from priprune_plugins.run.folder import append_line, new_folder, refuse_existing, write_json, write_text
 from priprune_plugins.run.summary import base_summary, with_attacks
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.options import resolved
 from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.writing import dump_yaml
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.traffic import extras_bytes, summed
 
 _TESTS_A_RUN = 50
 
@@ -45,11 +46,13 @@ def run_scenario(scenario: Scenario, out: Path | None = None, watcher: Watcher |
     """
     started = time.perf_counter()
     watcher = watcher or Watcher()
+    path = out or Path("runs") / scenario.name
+    refuse_existing(path)
     plugins = make_plugins(scenario)
     host = PluginHost(plugins.hooked)
     world = make_world(scenario, plugins)
     federation = make_federation(scenario, plugins, world, host)
-    folder = new_folder(out or Path("runs") / scenario.name)
+    folder = new_folder(path)
     document = resolved(scenario, _instances(scenario, plugins))
     _write_scenario(folder, document, scenario, plugins, world)
     run = Run(folder=folder, scenario=document, facts=world.facts)
@@ -60,6 +63,7 @@ def run_scenario(scenario: Scenario, out: Path | None = None, watcher: Watcher |
     host.on_run_start(run)
     records = training.run()
     summary = base_summary(scenario, world, federation, records, warnings + training.warnings())
+    summary |= training.setup
     summary["client_accuracy"] = training.client_accuracy()
     _write_summary(folder, summary, started)
     stage = AttackStage(folder, world, scenario.seed, scenario.privacy.nmi_levels)
@@ -87,7 +91,7 @@ def _instances(scenario: Scenario, plugins: Plugins) -> list[object]:
 
 
 def _write_scenario(folder: Path, document: Any, scenario: Scenario, plugins: Plugins, world: World) -> None:
-    write_text(folder / "scenario.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    write_text(folder / "scenario.yaml", dump_yaml(document))
     others: Sequence[tuple[str, object]] = [
         ("algorithm", plugins.algorithm),
         ("data", plugins.dataset),
@@ -120,12 +124,21 @@ class Training:
         self._auditor = Auditor(scenario, federation, host, self._store)
         self._every = scenario.evaluation.every or max(1, scenario.rounds // _TESTS_A_RUN)
         self._dropped = 0
+        self._dead: list[str] = []
+        self.setup: dict[str, Any] = {}
 
     def run(self) -> list[dict[str, Any]]:
         """Run all rounds and return their records."""
         self._watcher.begin(self._scenario.name, self._scenario.rounds)
-        self._federation.setup()
+        self.setup = self._setup()
         return [self._round(round_idx) for round_idx in range(self._scenario.rounds)]
+
+    def _setup(self) -> dict[str, Any]:
+        uploads = self._federation.setup()
+        extras = summed(map(extras_bytes, uploads))
+        down = self._federation.bytes_down() * len(uploads) if uploads else 0
+        # The weights of a setup upload are the broadcast itself, which nobody sends back.
+        return {"setup_bytes_up": sum(extras.values()), "setup_bytes_down": down, "setup_extras": extras}
 
     def _round(self, round_idx: int) -> dict[str, Any]:
         started = time.perf_counter()
@@ -142,6 +155,7 @@ class Training:
         self._host.on_round_end(self._federation.server, record)
         append_line(self._folder / "rounds.jsonl", record)
         append_line(self._folder / "timing.jsonl", _timing(round_idx, started))
+        self._warn_of_dead_layers(record)
         self._watcher.round_done(record)
         return record
 
@@ -155,15 +169,22 @@ class Training:
             "loss": _mean(losses),
             "accuracy": None if tested is None else tested.accuracy,
             "test_loss": None if tested is None else tested.loss,
-            "density": self._federation.density(),
+            **self._federation.masks_of(received),
             "withheld_rate": _mean([sent.withheld_rate for sent in received]),
             "gradient_mass_withheld": _mean(masses),
             "bytes_up": up,
             "bytes_down": down,
+            "extras": summed(sent.extras_bytes for sent in received),
             "clients": list(sampled),
             "dropped": len(sampled) - len(received),
             "mask_changed": self._federation.mask_changed,
         }
+
+    def _warn_of_dead_layers(self, record: Mapping[str, Any]) -> None:
+        for name in self._federation.meter.died(record["layer_density"]):
+            message = f"layer {name} has no weight left from round {record['round']} on: lower pruner.rate"
+            self._dead.append(message)
+            self._watcher.warn(message)
 
     def _tested(self, round_idx: int) -> Evaluation | None:
         due = (round_idx + 1) % self._every == 0 or round_idx + 1 == self._scenario.rounds
@@ -177,7 +198,7 @@ class Training:
 
     def warnings(self) -> list[str]:
         """Return what went wrong without stopping the run."""
-        found = []
+        found = list(self._dead)
         if self._dropped:
             found.append(f"{self._dropped} uploads held NaN or infinity and were dropped")
         if self._store.refused:

@@ -36,6 +36,7 @@ def base_summary(
         "clients": world.data.num_clients,
         "parameters": world.facts.layout.num_parameters,
         "density": last["density"],
+        "prunable_layers": list(federation.meter.names),
         "withheld_rate": _mean(records, "withheld_rate"),
         "gradient_mass_withheld": _mean(records, "gradient_mass_withheld"),
         "bytes_up": sum(record["bytes_up"] for record in records),

@@ -18,6 +18,7 @@ from priprune_plugins.simulation.evaluation import evaluate
 from priprune_plugins.simulation.sent import Sent, withheld_share
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.steps import Steps
+from priprune_plugins.simulation.traffic import extras_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +191,7 @@ class ClientRunner:
         return Sent(
             upload=final,
             pack=encoded,
+            mask=client.mask,
             present=present,
             received=client.received,
             start=client.start,
@@ -197,6 +199,7 @@ class ClientRunner:
             loss=self.trainer.drained_loss(),
             withheld_rate=rate,
             gradient_mass_withheld=mass,
+            extras_bytes=extras_bytes(final),
         )
 
     def _upload(self, visit: Visit, client: Client, pack: list[Tensor]) -> Upload:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from priprune_plugins.errors import RunError
 from priprune_plugins.generators import generator, seeded_globals
-from priprune_plugins.masks import applied, density
+from priprune_plugins.masks import applied
 from priprune_plugins.messages import Evaluation, Facts, LabelledSet, Server, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.scenario.sections import AggregationSection
@@ -18,6 +18,7 @@ from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
 from priprune_plugins.simulation.evaluation import evaluate
+from priprune_plugins.simulation.layer_density import MaskMeter, changed_share
 from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.traffic import buffer_bytes, tensor_bytes, vector_bytes
@@ -89,7 +90,10 @@ class Federation:
             generators=lambda plugin, round_idx: generator(setting.seed, "server", round_idx, self.host.key(plugin)),
         )
         self.payload: list[Tensor] = []
+        self.meter = MaskMeter(setting.facts.layout)
         self.mask_changed = False
+        self._mask_change = 0.0
+        self._sent_mask: Tensor | None = None
         self._last_mask: Tensor | None = None
 
     def start_round(self, round_idx: int) -> list[int]:
@@ -109,7 +113,11 @@ class Federation:
     def _broadcast(self) -> None:
         mask = self.server.mask
         self.mask_changed = not _same(mask, self._last_mask)
-        self._last_mask = None if mask is None else mask.clone()
+        prunable = self.server.layout.prunable
+        self._mask_change = changed_share(self._last_mask, mask, prunable) if self.mask_changed else 0.0
+        self._sent_mask = mask
+        if self.mask_changed:
+            self._last_mask = None if mask is None else mask.clone()
         downlink = self.handler.downlink_package
         self.payload = self.setting.algorithm.codec.masked(downlink, mask)
 
@@ -130,6 +138,8 @@ class Federation:
     def train(self, client_ids: Sequence[int], seen: Callable[[Sent], None] | None = None) -> list[Sent]:
         """Let clients train in the order given, show each upload to the server, return those that are finite.
 
+        What is returned has only those extras that the algorithm aggregates.
+
         Args:
             client_ids: In id order, unless the order itself is under test.
             seen: Called with each finite upload before the next client trains.
@@ -143,10 +153,10 @@ class Federation:
             if not sent.finite:
                 self._refuse(client_id)
                 continue
-            received.append(sent)
             self.host.on_server_receive(self.server, sent.upload)
             if seen is not None:
                 seen(sent)
+            received.append(sent.with_extras(self.setting.algorithm.codec.extras))
         return sorted(received, key=lambda sent: sent.upload.client_ids)
 
     def _refuse(self, client_id: int) -> None:
@@ -246,21 +256,26 @@ class Federation:
         """Return the round's bytes up and down; a broadcast is counted once for each client that trained."""
         size = self.server.layout.num_parameters
         up = sum(_bytes_up(sent, size) for sent in received)
-        kept = size if self.server.mask is None else int(self.server.mask.count_nonzero())
-        mask = -(-size // 8) if self.mask_changed else 0
-        down = tensor_bytes(self.payload, size, kept) + buffer_bytes(self.buffers.server) + mask
-        return up, down * len(received)
+        return up, self.bytes_down() * len(received)
 
-    def density(self) -> float:
-        """Return kept / prunable of the server's mask."""
-        return density(self.server.mask, self.server.layout.prunable)
+    def bytes_down(self) -> int:
+        """Return the bytes of this round's broadcast to one client; the mask travels where it changed."""
+        size, mask = self.server.layout.num_parameters, self._last_mask
+        kept = size if mask is None else int(mask.count_nonzero())
+        changed = -(-size // 8) if self.mask_changed else 0
+        return tensor_bytes(self.payload, size, kept) + buffer_bytes(self.buffers.server) + changed
+
+    def masks_of(self, received: Sequence[Sent]) -> dict[str, Any]:
+        """Return ``density`` and ``layer_density``, means over clients, and ``mask_change`` of the server's mask."""
+        masks = [self._last_mask if sent.mask is self._sent_mask else sent.mask for sent in received]
+        measured = self.meter.measure(masks, self._last_mask, self.mask_changed)
+        return {**measured, "mask_change": self._mask_change}
 
 
 def _bytes_up(sent: Sent, size: int) -> int:
     present = size if sent.present is None else int(sent.present.count_nonzero())
-    extras = tensor_bytes(sent.upload.extras.values(), size, present)
     weights = vector_bytes(size, present, sent.upload.weights.element_size())
-    return weights + extras + buffer_bytes(sent.upload.buffers)
+    return weights + sum(sent.extras_bytes.values()) + buffer_bytes(sent.upload.buffers)
 
 
 def _same(left: Tensor | None, right: Tensor | None) -> bool:

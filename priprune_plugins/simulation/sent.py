@@ -1,6 +1,7 @@
 """What one client's round leaves behind."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class Sent:
     Args:
         upload: What leaves the client.
         pack: The same as the FedLab algorithm takes it.
+        mask: ``[D]`` bool, the client's base mask at its upload, or None.
         present: ``[D]`` bool, True where the client sent: neither pruned nor withheld; None = everywhere.
         received: ``[D]`` the broadcast.
         start: ``[D]`` weights when training began; for ``audit/`` only.
@@ -23,10 +25,12 @@ class Sent:
         loss: Mean training loss, or None.
         withheld_rate: Withheld / coordinates that the base mask leaves.
         gradient_mass_withheld: Share of the update's L1 norm that was withheld, or None where the update is 0.
+        extras_bytes: Bytes of each of the upload's extras by name, those that were let go too.
     """
 
     upload: Upload
     pack: list[Tensor]
+    mask: Tensor | None
     present: Tensor | None
     received: Tensor
     start: Tensor
@@ -34,6 +38,12 @@ class Sent:
     loss: float | None
     withheld_rate: float
     gradient_mass_withheld: float | None
+    extras_bytes: Mapping[str, int]
+
+    def with_extras(self, names: Collection[str]) -> "Sent":
+        """Return the same with these extras alone, so that a round need not hold the others of all its clients."""
+        extras = {name: extra for name, extra in self.upload.extras.items() if name in names}
+        return replace(self, upload=replace(self.upload, extras=extras))
 
     @property
     def finite(self) -> bool:

@@ -15,11 +15,16 @@ def gather(state: State, name: str, upload: Upload) -> None:
     if name not in upload.extras:
         return
     extra, members = upload.extras[name], len(upload.client_ids)
-    sent = torch.ones_like(extra, dtype=torch.bool) if upload.shared is None else upload.shared
-    total = state.setdefault(f"{name}.sum", torch.zeros_like(extra))
-    holders = state.setdefault(f"{name}.holders", torch.zeros_like(extra, dtype=torch.int32))
-    total.add_(torch.where(sent, extra, 0), alpha=members)
-    holders.add_(sent, alpha=members)
+    if f"{name}.sum" not in state:
+        state[f"{name}.sum"] = torch.zeros_like(extra)
+        state[f"{name}.holders"] = torch.zeros_like(extra, dtype=torch.int16)
+    total, holders = state[f"{name}.sum"], state[f"{name}.holders"]
+    if upload.shared is None:
+        total.add_(extra, alpha=members)
+        holders.add_(members)
+    else:
+        total.add_(torch.where(upload.shared, extra, 0), alpha=members)
+        holders.add_(upload.shared, alpha=members)
 
 
 def gathered(state: State, name: str, layout: Layout, last: Tensor | None = None) -> Tensor | None:
@@ -37,7 +42,9 @@ def gathered(state: State, name: str, layout: Layout, last: Tensor | None = None
         return None
     total, holders = state.pop(f"{name}.sum"), state.pop(f"{name}.holders")
     known = holders > 0
-    mean = total / holders.clamp_min(1)
+    mean = total.div_(holders.clamp_min_(1))
+    if bool(known.all()):
+        return mean
     return torch.where(known, mean, _layer_means(mean, known, layout) if last is None else last)
 
 

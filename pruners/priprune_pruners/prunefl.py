@@ -5,6 +5,7 @@ Devices", IEEE TNNLS 2022, arXiv:1909.12326, Algorithms 1 and 2.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -24,12 +25,11 @@ from priprune_plugins import (
     Upload,
     hookimpl,
 )
-from priprune_plugins.masks import num_pruned
 from priprune_pruners.extras import gather, gathered
 from priprune_pruners.initial_pruning import InitialPruning, initially_pruned
-from priprune_pruners.layer_seconds import COMM_SECONDS, CONSTANT_SHARE, Seconds, layer_seconds
-from priprune_pruners.reconfiguration import reconfigured, survivors
-from priprune_pruners.selection import keep_top, select
+from priprune_pruners.layer_seconds import COMM_SECONDS, Seconds, layer_seconds
+from priprune_pruners.selection import select
+from priprune_pruners.timed_choice import TimedChoice, within_rate
 
 _GRADIENTS = "prunefl_squared_gradients"
 
@@ -100,11 +100,8 @@ class PruneFL:
         """Run the first stage at its client and send what it gives."""
         if self.initial != "client" or client.client_id != self.client_id:
             return
-        facts, seconds = client.facts, self._seconds(client.facts)
-
-        def reconfigure(weights: Tensor, mask: Tensor, importance: Tensor) -> Tensor:
-            return self._reconfigured(facts, seconds, weights, mask, importance, self.decrease)
-
+        facts, choice = client.facts, self._choice(client.facts, self._seconds(client.facts))
+        reconfigure = partial(choice.next_mask, decrease=self.decrease)
         plan = InitialPruning(self.initial_passes, self.initial_every)
         weights, mask = initially_pruned(
             client.model, client.layout, client.weights, client.batches, facts.lr, facts.num_classes, reconfigure, plan
@@ -166,37 +163,21 @@ class PruneFL:
         if "seconds" not in state:
             state["seconds"] = self._seconds(server.facts)
         decrease = self.decrease * 0.5 ** (server.round_idx / self.half_life)
-        weights, mask = server.weights, state["mask"]
-        state["mask"] = self._reconfigured(server.facts, state["seconds"], weights, mask, importance, decrease)
+        choice = self._choice(server.facts, state["seconds"])
+        state["mask"] = choice.next_mask(server.weights, state["mask"], importance, decrease)
         server.mask = state["mask"]
 
     def _take_over(self, server: Server, upload: Upload) -> None:
         sent = torch.ones_like(server.layout.prunable) if upload.shared is None else upload.shared
         server.weights = torch.where(sent, upload.extras["prunefl_weights"], server.weights)
         mask = torch.where(sent, upload.extras["prunefl_mask"].to(torch.bool), True)
-        server.state(self)["mask"] = self._bounded(server.weights, mask, server.layout.prunable)
+        server.state(self)["mask"] = within_rate(server.weights, mask, server.layout.prunable, self.rate)
 
     def _reconfigures(self, round_idx: int) -> bool:
         return (round_idx + 1) % self.every == 0
 
-    def _reconfigured(
-        self, facts: Facts, seconds: Tensor, weights: Tensor, mask: Tensor, importance: Tensor, decrease: float
-    ) -> Tensor:
-        layout = facts.layout
-        stays = survivors(weights, mask, layout, decrease)
-        constant = self.constant_seconds
-        if constant is None:
-            constant = CONSTANT_SHARE * float((seconds * torch.tensor(layout.sizes)).sum())
-        most = self._most(layout.prunable)
-        chosen = reconfigured(stays, importance, seconds, constant, layout, most, self.stop == "rate")
-        return self._bounded(weights, chosen, layout.prunable)
-
-    def _bounded(self, weights: Tensor, mask: Tensor, prunable: Tensor) -> Tensor:
-        return keep_top(weights.abs(), mask & prunable, self._most(prunable)) | ~prunable
-
-    def _most(self, prunable: Tensor) -> int:
-        total = int(prunable.sum())
-        return total - num_pruned(self.rate, total)
+    def _choice(self, facts: Facts, seconds: Tensor) -> TimedChoice:
+        return TimedChoice(facts.layout, seconds, self.constant_seconds, self.rate, fill=self.stop == "rate")
 
     def _seconds(self, facts: Facts) -> Tensor:
         return layer_seconds(self.seconds, facts, self.comm_seconds)

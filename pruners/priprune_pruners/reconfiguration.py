@@ -4,6 +4,8 @@ Reference: Jiang, Wang, Valls, Ko, Lee, Leung, Tassiulas, "Model Pruning Enables
 Devices", IEEE TNNLS 2022, arXiv:1909.12326, Algorithm 2.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -55,24 +57,50 @@ def reconfigured(
         most: Most prunable weights kept; fewer are never forced below ``stays``. None = no bound.
         fill: Go on past the rule's stop until ``most`` are kept.
     """
-    times = layout.spread(seconds.to(importance.device))
-    gain = importance.double()
     candidates = layout.prunable & ~stays
-    ratio = gain / torch.where(layout.prunable, times, 1.0)
-    start = gain[stays].sum() + gain[~layout.prunable].sum(), constant + times[stays].sum()
-    added = candidates & (ratio > _best_ratio(gain[candidates], times[candidates], *start))
+    counted, times = stays | ~layout.prunable, seconds.tolist()
+    ratio = _per_second(importance, times, layout)
+    start = _total(importance, counted), constant + _time(stays & layout.prunable, times, layout)
+    best = _best_ratio(ratio, importance, candidates, times, layout, *start)
+    added = candidates.logical_and(ratio > best)
     if most is not None:
         room = max(0, most - int(stays.sum()))
         if fill or int(added.sum()) > room:
             added = keep_top(ratio, candidates, room)
-    return stays | added | ~layout.prunable
+    return added.logical_or_(counted)
 
 
-def _best_ratio(gain: Tensor, times: Tensor, total_gain: Tensor, total_time: Tensor) -> Tensor:
-    ratio, best = gain / times, total_gain / total_time
+def _best_ratio(
+    ratio: Tensor,
+    importance: Tensor,
+    candidates: Tensor,
+    times: Sequence[float],
+    layout: Layout,
+    total_gain: float,
+    total_time: float,
+) -> float:
+    best = total_gain / total_time
     while True:
-        added = ratio > best
-        better = (total_gain + gain[added].sum()) / (total_time + times[added].sum())
+        added = candidates.logical_and(ratio > best)
+        better = (total_gain + _total(importance, added)) / (total_time + _time(added, times, layout))
         if not better > best:
             return best
         best = better
+
+
+def _per_second(importance: Tensor, times: Sequence[float], layout: Layout) -> Tensor:
+    # Layer by layer: a vector of times and double copies of all three would be six models' worth of memory.
+    ratio = importance.clone()
+    for part, seconds, prunable in zip(layout.layers(ratio), times, layout.prunable_layers, strict=True):
+        if prunable:
+            part.div_(seconds)
+    return ratio
+
+
+def _total(importance: Tensor, chosen: Tensor) -> float:
+    return float(importance[chosen].sum(dtype=torch.float64))
+
+
+def _time(chosen: Tensor, times: Sequence[float], layout: Layout) -> float:
+    layers = zip(layout.layers(chosen), times, strict=True)
+    return sum(int(part.count_nonzero()) * seconds for part, seconds in layers)

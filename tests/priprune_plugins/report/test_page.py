@@ -94,6 +94,17 @@ def test_the_figures_of_the_worst_attack_come_first_and_in_words(make_run: MakeR
     assert "1 failed" in row(text, "gi")
 
 
+def test_masks_and_what_else_left_the_clients_are_on_the_page(make_run: MakeRun) -> None:
+    folder = make_run()
+    text = text_of(folder)
+    assert 'aria-label="Density per layer"' in text
+    assert ">conv2</text>" in text
+    assert "4\u00a0KiB" in row(text, "snip_scores")
+    assert "4 rounds, from 9 to 39" in row(text, "squares")
+    (folder / "summary.json").unlink()
+    assert ">layer 2</text>" in text_of(folder)
+
+
 def test_a_failed_control_makes_every_figure_of_its_attack_void(make_run: MakeRun) -> None:
     folder = make_run(control_noise={"gi": 0.9})
     text = text_of(folder)

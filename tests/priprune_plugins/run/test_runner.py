@@ -84,6 +84,31 @@ def test_captures_hold_what_a_server_holds_and_the_truth_lies_apart(run: Runner)
     assert (captured["upload"][~side["mask"]] == 0).all()
 
 
+def test_masks_and_extras_stand_in_the_record_and_the_setup_round_in_the_summary(run: Runner) -> None:
+    scores = "pruner={name: snip, source: clients, rate: 0.4, dense_last: true}"
+    folder = run("a", "attacks=[]", "audit=null", scores, "algorithm.name=scaffold", "defenses=[]")
+    first, second = lines(folder / "rounds.jsonl")
+    figures = summary(folder)
+    assert figures["prunable_layers"][-1].endswith("weight")
+    assert len(first["layer_density"]) == len(figures["prunable_layers"])
+    assert first["layer_density"][-1] == 1.0 > first["layer_density"][-2]
+    assert first["mask_change"] == pytest.approx(1 - first["density"])
+    assert (second["mask_change"], second["layer_density"]) == (0.0, first["layer_density"])
+    assert set(first["extras"]) == {"dc"}
+    assert 0 < first["extras"]["dc"] < first["bytes_up"]
+    assert set(figures["setup_extras"]) == {"snip_scores"}
+    assert figures["setup_bytes_up"] == figures["setup_extras"]["snip_scores"] <= 4 * 4 * figures["parameters"]
+    assert figures["setup_bytes_down"] == 2 * 4 * 4 * figures["parameters"]  # SCAFFOLD sends its variate too
+
+
+def test_a_layer_that_died_is_named_once(run: Runner) -> None:
+    # round(0.9999 * 200) removes all 200 weights of the first convolution.
+    dead = "pruner={name: magnitude, scope: layer, rate: 0.9999}"
+    folder = run("a", "attacks=[]", "audit=null", dead, "defenses=[]")
+    name = summary(folder)["prunable_layers"][0]
+    assert sum(f"layer {name} has no weight left from round 0 on" in text for text in summary(folder)["warnings"]) == 1
+
+
 def test_a_second_run_into_the_same_folder_is_refused(run: Runner) -> None:
     folder = run("a", "attacks=[]", "audit=null")
     before = (folder / "rounds.jsonl").read_bytes()
