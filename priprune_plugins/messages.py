@@ -45,7 +45,8 @@ class Facts:
     """What everybody knows, the attacker too: no data, no weights.
 
     Args:
-        build_model: Returns a fresh model on CPU with unspecified weights; it takes images in [0, 1] and standardises them itself.
+        build_model: Returns a fresh model on CPU with unspecified weights; it takes images in [0, 1] and standardises
+            them itself.
         layout: Layout of that model.
         image_shape: ``(C, H, W)``.
         num_classes: Number of labels ``K``.
@@ -54,7 +55,8 @@ class Facts:
         local_steps: Steps a round, or None where ``epochs`` is used.
         epochs: Passes over the client's data a round, or None.
         algorithm: Name of the FedLab algorithm.
-        mean_image: ``[C, H, W]`` public mean image: the mean of the global test images, which belong to no client's training part.
+        mean_image: ``[C, H, W]`` public mean image: the mean of the global test images, which belong to no client's
+            training part.
         rounds: Rounds of the run, or None where that is not known.
     """
 
@@ -243,12 +245,13 @@ class Client:
         received: ``[D]`` the broadcast, read-only.
         start: ``[D]`` weights when training began, read-only.
         weights: ``[D]`` the live local weights, editable in place or by assignment.
-        mask: ``[D]`` bool, the client's base mask, or None; the host zeroes the pruned weights after ``on_local_train_start``, after every optimiser step and at ``on_local_train_end``.
+        mask: ``[D]`` bool, the client's base mask, or None; the host zeroes the pruned weights after
+            ``on_local_train_start``, after every optimiser step and at ``on_local_train_end``.
         loss_grad: ``[D]`` dense gradient of the plain loss at this step, read-only; only inside ``on_local_step``.
         grad: ``[D]`` what the optimiser will use at this step, editable; only inside ``on_local_step``.
         model: The local model; its parameters are views of ``weights``.
         batches: This round's batches, ``(images [B, C, H, W], labels [B])`` each.
-        initial: ``[D]`` the run's weights before round 0, which everybody derives from the seed; read-only, to rewind to.
+        initial: ``[D]`` the run's weights before round 0, which everybody derives from the seed; read-only.
     """
 
     def __init__(

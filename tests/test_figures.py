@@ -22,7 +22,7 @@ algorithm: {name: fedavg, clients_per_round: 10, batch_size: 20, lr: 0.1}
 pruner: {name: magnitude, rate: 0.3}
 """
 
-# A start at the mean image stays near that image's 13 dB where an attack finds nothing; from noise nothing shows as 7 dB.
+# A start at the mean image stays near its 13 dB where an attack finds nothing; from noise, nothing shows as 7 dB.
 ATTACK = """
 name: figures
 seed: 0

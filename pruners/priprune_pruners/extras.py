@@ -42,7 +42,7 @@ def gathered(state: State, name: str, layout: Layout, last: Tensor | None = None
         return None
     total, holders = state.pop(f"{name}.sum"), state.pop(f"{name}.holders")
     known = holders > 0
-    mean = total.div_(holders.clamp_min_(1))
+    mean: Tensor = total.div_(holders.clamp_min_(1))
     if bool(known.all()):
         return mean
     return torch.where(known, mean, _layer_means(mean, known, layout) if last is None else last)

@@ -41,7 +41,7 @@ def test_a_name_that_is_installed_or_a_folder_that_exists_is_refused(tmp_path: P
         write_plugin("pruner", "fisher", tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("kind", ["pruner", "attack", "defense"])
 def test_the_tests_of_a_written_repository_pass(kind: str, tmp_path: Path) -> None:
     folder = write_plugin(kind, "mine", tmp_path / "repository")

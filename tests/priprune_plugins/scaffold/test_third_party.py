@@ -50,7 +50,7 @@ def test_list_shows_an_installed_strangers_plugins(site: Path) -> None:
     assert ("attacks", "odd", "priprune-attack-odd", "0.1.0") in found
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_a_scenario_selects_them_by_name(site: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(SCENARIO, encoding="utf-8")
