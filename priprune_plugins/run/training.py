@@ -1,0 +1,138 @@
+"""The rounds of a run: train, keep what is attacked, test, record."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from priprune_plugins.memory import peak_rss_bytes
+from priprune_plugins.messages import Evaluation
+from priprune_plugins.plugins import PluginHost
+from priprune_plugins.run.audit import Auditor
+from priprune_plugins.run.captures import CaptureStore
+from priprune_plugins.run.folder import append_line
+from priprune_plugins.run.watcher import Watcher
+from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.traffic import extras_bytes, summed
+
+_TESTS_A_RUN = 50
+
+
+class Training:
+    """The rounds of a run, each with its line in rounds.jsonl.
+
+    Args:
+        scenario: Says when to test and what to capture.
+        federation: The federation.
+        host: All plugins.
+        folder: The run folder.
+        watcher: Is told of every round.
+    """
+
+    def __init__(
+        self, scenario: Scenario, federation: Federation, host: PluginHost, folder: Path, watcher: Watcher
+    ) -> None:
+        self._scenario = scenario
+        self._federation = federation
+        self._host = host
+        self._folder = folder
+        self._watcher = watcher
+        self._store = CaptureStore(folder, scenario.capture.max_gib)
+        self._auditor = Auditor(scenario, federation, host, self._store)
+        self._every = scenario.evaluation.every or max(1, scenario.rounds // _TESTS_A_RUN)
+        self._dropped = 0
+        self._dead: list[str] = []
+        self.setup: dict[str, Any] = {}
+
+    def run(self) -> list[dict[str, Any]]:
+        """Run all rounds and return their records."""
+        self._watcher.begin(self._scenario.name, self._scenario.rounds)
+        self.setup = self._setup()
+        return [self._round(round_idx) for round_idx in range(self._scenario.rounds)]
+
+    def _setup(self) -> dict[str, Any]:
+        uploads = self._federation.setup()
+        extras = summed(map(extras_bytes, uploads))
+        down = self._federation.bytes_down() * len(uploads) if uploads else 0
+        # The weights of a setup upload are the broadcast itself, which nobody sends back.
+        return {"setup_bytes_up": sum(extras.values()), "setup_bytes_down": down, "setup_extras": extras}
+
+    def _round(self, round_idx: int) -> dict[str, Any]:
+        started = time.perf_counter()
+        sampled = self._federation.start_round(round_idx)
+        attacked = self._auditor.wants(round_idx)
+        if attacked:
+            self._auditor.before_training(sampled)
+        received = self._federation.train(
+            sampled, (lambda sent: self._auditor.seen(sampled, sent)) if attacked else None
+        )
+        self._dropped += len(sampled) - len(received)
+        self._federation.aggregate(received)
+        record = self._record(round_idx, sampled, received)
+        self._host.on_round_end(self._federation.server, record)
+        append_line(self._folder / "rounds.jsonl", record)
+        append_line(self._folder / "timing.jsonl", _timing(round_idx, started))
+        self._warn_of_dead_layers(record)
+        self._watcher.round_done(record)
+        return record
+
+    def _record(self, round_idx: int, sampled: Sequence[int], received: Sequence[Sent]) -> dict[str, Any]:
+        tested = self._tested(round_idx)
+        up, down = self._federation.traffic(received)
+        losses = [sent.loss for sent in received if sent.loss is not None]
+        masses = [sent.gradient_mass_withheld for sent in received if sent.gradient_mass_withheld is not None]
+        return {
+            "round": round_idx,
+            "loss": _mean(losses),
+            "accuracy": None if tested is None else tested.accuracy,
+            "test_loss": None if tested is None else tested.loss,
+            **self._federation.masks_of(received),
+            "withheld_rate": _mean([sent.withheld_rate for sent in received]),
+            "gradient_mass_withheld": _mean(masses),
+            "bytes_up": up,
+            "bytes_down": down,
+            "extras": summed(sent.extras_bytes for sent in received),
+            "clients": list(sampled),
+            "dropped": len(sampled) - len(received),
+            "mask_changed": self._federation.mask_changed,
+        }
+
+    def _warn_of_dead_layers(self, record: Mapping[str, Any]) -> None:
+        for name in self._federation.meter.died(record["layer_density"]):
+            message = f"layer {name} has no weight left from round {record['round']} on: lower pruner.rate"
+            self._dead.append(message)
+            self._watcher.warn(message)
+
+    def _tested(self, round_idx: int) -> Evaluation | None:
+        due = (round_idx + 1) % self._every == 0 or round_idx + 1 == self._scenario.rounds
+        return self._federation.test() if due else None
+
+    def client_accuracy(self) -> float | None:
+        """Return the mean accuracy over clients of the weights each would use, on its own test images."""
+        count = min(self._scenario.evaluation.clients, self._federation.setting.data.num_clients)
+        results = [self._federation.test_client(client_id) for client_id in range(count)]
+        return _mean([result.accuracy for result in results if result.num_samples])
+
+    def warnings(self) -> list[str]:
+        """Return what went wrong without stopping the run."""
+        found = list(self._dead)
+        if self._dropped:
+            found.append(f"{self._dropped} uploads held NaN or infinity and were dropped")
+        if self._store.refused:
+            found.append(f"{self._store.refused} uploads were not captured: capture.max_gib is used up")
+        return found
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _timing(round_idx: int, started: float) -> dict[str, float]:
+    timing = {"round": round_idx, "seconds": time.perf_counter() - started, "peak_rss_bytes": peak_rss_bytes()}
+    if torch.cuda.is_available():
+        timing["peak_cuda_bytes"] = torch.cuda.max_memory_allocated()
+    return timing
