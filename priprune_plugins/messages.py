@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from priprune_plugins.layout import Layout
+from priprune_plugins.live_weights import LiveWeights, checked_vector
 
 State = MutableMapping[str, Any]
 Batch = tuple[Tensor, Tensor]
@@ -180,7 +181,7 @@ class Run:
     facts: Facts
 
 
-class Server:
+class Server(LiveWeights):
     """The server's side of a round, edited by plugins.
 
     Attributes:
@@ -190,6 +191,8 @@ class Server:
         public: A labelled public set, only where the scenario gives one.
     """
 
+    label = "server"
+
     def __init__(
         self,
         facts: Facts,
@@ -197,33 +200,13 @@ class Server:
         public: LabelledSet | None,
         states: Callable[[object], State],
         generators: Callable[[object, int], torch.Generator],
-        evaluate: Callable[[], Evaluation] | None = None,
     ) -> None:
+        super().__init__(facts.layout, weights, mask=None)
         self.facts = facts
-        self.layout = facts.layout
         self.round_idx = 0
         self.public = public
-        self._weights = weights
-        self._mask: Tensor | None = None
         self._states = states
         self._generators = generators
-        self._evaluate = evaluate
-
-    @property
-    def weights(self) -> Tensor:
-        return self._weights
-
-    @weights.setter
-    def weights(self, value: Tensor) -> None:
-        self._weights.copy_(checked_vector(value, self.layout, self._weights.dtype, "server.weights"))
-
-    @property
-    def mask(self) -> Tensor | None:
-        return self._mask
-
-    @mask.setter
-    def mask(self, value: Tensor | None) -> None:
-        self._mask = None if value is None else checked_vector(value, self.layout, torch.bool, "server.mask")
 
     def state(self, plugin: object) -> State:
         """Return what ``plugin`` remembers at the server; tensors, numbers and strings survive a resume."""
@@ -234,7 +217,7 @@ class Server:
         return self._generators(plugin, self.round_idx)
 
 
-class Client:
+class Client(LiveWeights):
     """One client's side of one round, edited by plugins.
 
     Attributes:
@@ -254,6 +237,8 @@ class Client:
         initial: ``[D]`` the run's weights before round 0, which everybody derives from the seed; read-only.
     """
 
+    label = "client"
+
     def __init__(
         self,
         client_id: int,
@@ -271,42 +256,24 @@ class Client:
         evaluate: Callable[[Split], Evaluation],
         initial: Tensor | None = None,
     ) -> None:
+        super().__init__(facts.layout, weights, mask)
         self.client_id = client_id
         self.round_idx = round_idx
         self.step_idx = 0
         self.num_steps = num_steps
         self.num_samples = num_samples
         self.facts = facts
-        self.layout = facts.layout
         self.received = received
         self.start = received
         self.initial = initial
         self.model = model
         self.batches = batches
         self.sent: dict[str, Tensor] = {}
-        self._weights = weights
-        self._mask = mask
         self._loss_grad: Tensor | None = None
         self._grad: Callable[[], Tensor] | None = None
         self._states = states
         self._generators = generators
         self._evaluate = evaluate
-
-    @property
-    def weights(self) -> Tensor:
-        return self._weights
-
-    @weights.setter
-    def weights(self, value: Tensor) -> None:
-        self._weights.copy_(checked_vector(value, self.layout, self._weights.dtype, "client.weights"))
-
-    @property
-    def mask(self) -> Tensor | None:
-        return self._mask
-
-    @mask.setter
-    def mask(self, value: Tensor | None) -> None:
-        self._mask = None if value is None else checked_vector(value, self.layout, torch.bool, "client.mask")
 
     @property
     def loss_grad(self) -> Tensor:
@@ -343,19 +310,3 @@ class Client:
     def generator(self, plugin: object) -> torch.Generator:
         """Return a fresh CPU generator of ``plugin``'s own for this client and round."""
         return self._generators(plugin)
-
-
-def checked_vector(value: Tensor, layout: Layout, dtype: torch.dtype, name: str) -> Tensor:
-    """Return ``value`` if it is a ``[D]`` tensor of ``dtype``.
-
-    Raises:
-        TypeError: Not a tensor, or another dtype.
-        ValueError: Another shape.
-    """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
-    if value.dtype != dtype:
-        raise TypeError(f"{name} must be {dtype}, got {value.dtype}")
-    if value.shape != (layout.num_parameters,):
-        raise ValueError(f"{name} must have shape [{layout.num_parameters}], got {list(value.shape)}")
-    return value

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from priprune_plugins.errors import PluginError, PriPruneError
 from priprune_plugins.hookspecs import PROJECT, HookSpecs
+from priprune_plugins.live_weights import checked_vector
 from priprune_plugins.masks import applied
-from priprune_plugins.messages import Client, Observation, Reconstruction, Run, Server, Upload, checked_vector
+from priprune_plugins.messages import Client, Observation, Reconstruction, Run, Server, Upload
 from priprune_plugins.plugin_checks import check_plugin, check_twins
 
 TRACE_VARIABLE = "PRIPRUNE_TRACE"
