@@ -125,6 +125,7 @@ class Observation:
         client_ids: The sender or senders.
         facts: Public facts; ``facts.batch_size`` is that of this upload.
         earlier: Earlier observations of the same client, oldest first.
+        offset: ``[D]`` what the server knows was added to each step's gradient (SCAFFOLD's ``c - c_i``), or None.
     """
 
     broadcast: Tensor
@@ -139,6 +140,7 @@ class Observation:
     client_ids: tuple[int, ...]
     facts: Facts
     earlier: Sequence["Observation"] = ()
+    offset: Tensor | None = None
 
     @property
     def num_images(self) -> int:

@@ -129,10 +129,21 @@ class PluginHost:
         return upload
 
     def on_server_receive(self, server: Server, upload: Upload) -> None:
-        """Show the upload to everybody: attackers get it without ``shared``, not-sent coordinates exactly 0."""
+        """Show the upload to everybody, not-sent coordinates 0; attackers get no ``shared`` and may only look."""
+        if not self._callers["on_server_receive"]:
+            return
+        seen = seen_by_server(upload)
         for entry, caller in self._callers["on_server_receive"]:
-            seen = seen_by_server(upload) if entry.kind == "attacks" else upload
-            self._call("on_server_receive", entry, caller, _tensors(seen), server=server, upload=seen)
+            if entry.kind != "attacks":
+                shown = replace(seen, shared=upload.shared)
+                self._call("on_server_receive", entry, caller, _tensors(shown), server=server, upload=shown)
+                continue
+            mask = server.mask
+            guarded = {**_tensors(seen), "server.weights": server.weights}
+            guarded |= {} if mask is None else {"server.mask": mask}
+            self._call("on_server_receive", entry, caller, guarded, server=server, upload=seen)
+            if server.mask is not mask:
+                raise PluginError(f"{entry} set server.mask in on_server_receive: an attack may only look")
 
     def on_aggregate_end(self, server: Server) -> None:
         self._each("on_aggregate_end", server=server)
@@ -170,8 +181,14 @@ class PluginHost:
 
     @staticmethod
     def _of(client: Client) -> dict[str, Tensor]:
-        # Until training starts, ``start`` may still be the live weights' source and is guarded with ``received``.
-        return {"client.received": client.received, "client.start": client.start}
+        vectors = {
+            "client.received": client.received,
+            "client.start": client.start,
+            "client.initial": client.initial,
+            # The server's own mask until the client sets another: an edit in place would reach every other client.
+            "client.mask": client.mask,
+        }
+        return {name: vector for name, vector in vectors.items() if vector is not None}
 
     def _each(self, hook: str, read_only: MutableMapping[str, Tensor] | None = None, **arguments: object) -> None:
         for entry, caller in self._callers[hook]:
@@ -196,7 +213,7 @@ class PluginHost:
             raise PluginError(f"{entry} failed in {hook}: {type(error).__name__}: {reason}") from error
         for name, tensor in read_only.items():
             if tensor._version != versions[name]:
-                raise PluginError(f"{entry} wrote to {name} in {hook}, which is read-only: work on a clone")
+                raise PluginError(f"{entry} wrote to {name} in {hook}, which is read-only: work on a clone and assign")
         if self._traced:
             logger.warning("%s %s %.6f s", hook, entry.key, time.perf_counter() - started)
         return answers

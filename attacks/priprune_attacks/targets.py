@@ -79,7 +79,8 @@ def pseudo_gradient(
     """Return ``(reference - upload) / (lr * steps)``, the mean gradient over the local steps, at the reference.
 
     Several local steps count as one at the reference: exact for one step of plain SGD, an approximation otherwise
-    (weights move between steps; momentum, proximal and control-variate terms are taken for gradient).
+    (weights move between steps; momentum and proximal terms are taken for gradient). What the server knows was added
+    to each step's gradient, SCAFFOLD's control variates, is subtracted.
 
     Args:
         observation: What the server holds.
@@ -91,6 +92,8 @@ def pseudo_gradient(
     kept = compared(observation, mask, fill)
     steps = observation.facts.steps(observation.num_samples)
     gradient = (point - filled_upload(observation, fill)) / (observation.facts.lr * steps)
+    if observation.offset is not None:
+        gradient = gradient - observation.offset
     if kept is not None:
         gradient = gradient.masked_fill_(~kept, 0.0)
     return Target(point, gradient, kept)

@@ -130,6 +130,9 @@ class PriPrune:
             return None
         state = client.state(self)
         state.pop("sampled", None)
+        if not torch.isfinite(upload.weights.sum()):
+            # Training diverged, alpha with it; the host drops the upload and forgets this state.
+            return None
         withheld = self._withheld(client, state["preference"])
         composition.keep(state, client.weights, withheld)
         return upload.withhold(withheld)

@@ -10,7 +10,18 @@ from priprune_plugins.privacy.floors import best_floor_db
 
 Line = Mapping[str, Any]
 CONTROL = "control"
-FIGURES = ("attack_loss", "nmi", "psnr_db", "ssim", "mse", "label_accuracy", "kl", "min_entropy")
+FIGURES = (
+    "attack_loss",
+    "nmi",
+    "psnr_db",
+    "ssim",
+    "mse",
+    "label_accuracy",
+    "kl",
+    "min_entropy",
+    "withheld_rate",
+    "gradient_mass_withheld",
+)
 
 
 def summarise(lines: Iterable[Line]) -> dict[str, dict[str, Any]]:

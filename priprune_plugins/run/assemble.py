@@ -176,4 +176,14 @@ def scenario_warnings(scenario: Scenario, plugins: Plugins) -> list[str]:
         warnings.append("aggregation.absent: zeros with a defence does not train: accuracy stays near chance")
     if len(scenario.attacks) and scenario.privacy.control_images < 3:
         warnings.append("privacy.control_images below 3: no positive control can pass, every privacy figure is void")
+    if (
+        scenario.federation.name == "fednova"
+        and scenario.algorithm.epochs
+        and scenario.aggregation.weighting == "samples"
+    ):
+        warnings.append(
+            "fednova averages the numbers of steps unweighted: with epochs, set aggregation.weighting: uniform"
+        )
+    if scenario.aggregation.buffers == "server" and scenario.data.public == 0:
+        warnings.append("aggregation.buffers: server needs data.public to estimate batch-norm statistics on")
     return warnings

@@ -87,14 +87,16 @@ class AttackStage:
         return host.reconstruct(attack.plugin, observations, stream, progress)
 
     def _keep(self, attack: Registered, store: CaptureStore, capture: Capture, guess: Reconstruction) -> None:
-        truth = store.truth(capture)
+        truth, withheld = store.truth(capture)
         guess = _on_cpu(guess, truth.images)
         try:
             measures = measure(truth.images, truth.labels, guess, self.levels)
         except ValueError as error:
             raise PluginError(f"{attack} failed on {capture.key}: {error}") from error
         self._write_guess(attack.name, capture, guess, truth, measures)
-        append_line(self.folder / "privacy.jsonl", self._record(attack.name, capture, guess, truth, measures))
+        append_line(
+            self.folder / "privacy.jsonl", self._record(attack.name, capture, guess, truth, measures) | withheld
+        )
 
     def _record(
         self, name: str, capture: Capture, guess: Reconstruction, truth: LabelledSet, measures: Measures

@@ -40,6 +40,7 @@ class Auditor:
         self._host = host
         self._attackers = host.only(["attacks"])
         self._store = store
+        self._open = False
         self._rounds = attacked_rounds(scenario) if scenario.attacks or scenario.audit is not None else frozenset()
 
     def wants(self, round_idx: int) -> bool:
@@ -49,7 +50,9 @@ class Auditor:
     def before_training(self, sampled: Sequence[int]) -> None:
         """Keep the server's side, make the probes and the controls of the current round."""
         federation = self._federation
-        self._store.write_server(federation.server, federation.payload[0], federation.buffers.server)
+        self._open = self._store.write_server(federation.server, federation.payload[0], federation.buffers.server)
+        if not self._open:
+            return
         for index, client_id in enumerate(self._cycled(sampled, self._scenario.privacy.control_images)):
             self._control(index, client_id)
         if self._scenario.audit is not None:
@@ -61,7 +64,7 @@ class Auditor:
         chosen = self._scenario.capture.clients
         client_id = sent.upload.client_ids[0]
         wanted = sampled[:chosen] if isinstance(chosen, int) else chosen
-        if self._scenario.audit is None and client_id in wanted:
+        if self._open and self._scenario.audit is None and client_id in wanted:
             self._keep(
                 upload_key(sent.upload.round_idx, client_id), "training", sent, self._federation.visit(client_id)
             )
@@ -75,7 +78,8 @@ class Auditor:
         return [*sampled, *others][:count]
 
     def _probe(self, client_id: int, audit: AuditSection) -> None:
-        steps = audit.local_steps if audit.local_steps is not None else self._federation.setting.steps
+        # A probe of a client that trains whole epochs is one step, or it would hold all of the client's images.
+        steps = audit.local_steps or self._federation.setting.steps or 1
         visit = replace(
             self._federation.visit(client_id),
             states=self._federation.states.fork(client_id),
@@ -104,5 +108,4 @@ class Auditor:
         self._keep(control_key(visit.round_idx, index), "control", sent, visit)
 
     def _keep(self, key: str, group: Group, sent: Sent, visit: Visit) -> None:
-        facts = self._federation.runner.facts_of(visit)
-        self._store.write_upload(key, group, sent.upload, facts, sent.truth)
+        self._store.write_upload(key, group, sent, self._federation.runner.facts_of(visit))

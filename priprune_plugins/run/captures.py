@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.masks import applied
-from priprune_plugins.messages import Facts, LabelledSet, Observation, Server, Upload
+from priprune_plugins.messages import Facts, LabelledSet, Observation, Server
 from priprune_plugins.plugins import seen_by_server
+from priprune_plugins.simulation.sent import Sent
 
 Group = Literal["audit", "training", "control"]
 
@@ -55,29 +56,36 @@ class CaptureStore:
         self._audit = folder / "audit"
         self._left = max_gib * 2**30
         self.refused = 0
+        self._last_side: tuple[tuple[int, torch.device], dict[str, Tensor]] | None = None
 
-    def write_server(self, server: Server, broadcast: Tensor, buffers: Mapping[str, Tensor]) -> None:
-        """Keep the server's side of the current round."""
+    def write_server(self, server: Server, broadcast: Tensor, buffers: Mapping[str, Tensor]) -> bool:
+        """Keep the server's side of the current round; False where the size is used up."""
         mask = {} if server.mask is None else {"mask": server.mask}
         tensors = {"server_weights": server.weights, **mask, **_prefixed("buffers", buffers)}
         if server.mask is None and not torch.equal(server.weights, broadcast):
             tensors["broadcast"] = broadcast
+        if not self._fits(tensors):
+            return False
         self._write(self._captures / f"r{server.round_idx:06d}.safetensors", tensors, {})
+        return True
 
-    def write_upload(
-        self, key: str, group: Group, upload: Upload, facts: Facts, truth: tuple[Tensor, Tensor]
-    ) -> Capture | None:
-        """Keep one upload as its bytes show it, and its truth; None where the size is used up."""
+    def _fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        fits = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) <= self._left
+        self.refused += not fits
+        return fits
+
+    def write_upload(self, key: str, group: Group, sent: Sent, facts: Facts) -> None:
+        """Keep one upload as its bytes show it, and apart its truth; nothing where the size is used up."""
+        upload = sent.upload
         seen = seen_by_server(upload)
         tensors = {
             "upload": seen.weights,
             **_prefixed("extras", seen.extras),
             **_prefixed("buffers", seen.buffers),
+            **({} if sent.offset is None else {"offset": sent.offset}),
         }
-        if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > self._left:
-            self.refused += 1
-            return None
-        capture = Capture(key, group, upload.round_idx, upload.client_ids, facts.batch_size)
+        if not self._fits(tensors):
+            return
         about = {
             "group": group,
             "round": upload.round_idx,
@@ -88,8 +96,9 @@ class CaptureStore:
             "epochs": facts.epochs,
         }
         self._write(self._captures / f"{key}.safetensors", tensors, about)
-        self._write(self._audit / f"{key}.safetensors", {"images": truth[0], "labels": truth[1]}, {})
-        return capture
+        withheld = {"withheld_rate": sent.withheld_rate, "gradient_mass_withheld": sent.gradient_mass_withheld}
+        images, labels = sent.truth
+        self._write(self._audit / f"{key}.safetensors", {"images": images, "labels": labels}, withheld)
 
     def _write(self, path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         path.parent.mkdir(exist_ok=True)
@@ -105,9 +114,9 @@ class CaptureStore:
     def observation(self, capture: Capture, facts: Facts, device: torch.device) -> Observation:
         """Return what the server holds of one capture."""
         tensors, about = _read(self._captures / f"{capture.key}.safetensors", device)
-        side, _ = _read(self._captures / f"r{capture.round_idx:06d}.safetensors", device)
+        side = self._side(capture.round_idx, device)
         mask = side.get("mask")
-        broadcast = side.get("broadcast", applied(side["server_weights"], mask))
+        broadcast = side["broadcast"]
         control = capture.group == "control"
         return Observation(
             broadcast=broadcast,
@@ -118,6 +127,7 @@ class CaptureStore:
             extras=_stripped("extras", tensors),
             buffers=_stripped("buffers", tensors),
             broadcast_buffers=_stripped("buffers", side),
+            offset=tensors.get("offset"),
             num_samples=about["num_samples"],
             round_idx=capture.round_idx,
             client_ids=capture.client_ids,
@@ -130,23 +140,65 @@ class CaptureStore:
         )
 
     def observations(self, captures: Sequence[Capture], facts: Facts, device: torch.device) -> list[Observation]:
-        """Return observations with each client's earlier ones attached; one read of a round's side serves all."""
-        return [self._with_earlier(capture, facts, device) for capture in captures]
-
-    def _with_earlier(self, capture: Capture, facts: Facts, device: torch.device) -> Observation:
-        earlier = [
-            other
-            for other in self.all()
-            if (other.group, other.client_ids) == (capture.group, capture.client_ids)
-            and other.round_idx < capture.round_idx
+        """Return observations; each client's earlier ones are attached and read from disk when an attack asks."""
+        everything = self.all()
+        return [
+            replace(
+                self.observation(capture, facts, device),
+                earlier=EarlierObservations(self, _before(capture, everything), facts, device),
+            )
+            for capture in captures
         ]
-        past = tuple(self.observation(other, facts, device) for other in earlier)
-        return replace(self.observation(capture, facts, device), earlier=past)
 
-    def truth(self, capture: Capture) -> LabelledSet:
-        """Return the images behind a capture, on CPU."""
-        tensors, _ = _read(self._audit / f"{capture.key}.safetensors", torch.device("cpu"))
-        return LabelledSet(tensors["images"], tensors["labels"])
+    def _side(self, round_idx: int, device: torch.device) -> dict[str, Tensor]:
+        # The last round's side is kept: a round's uploads are read together and share its tensors.
+        if self._last_side is None or self._last_side[0] != (round_idx, device):
+            side, _ = _read(self._captures / f"r{round_idx:06d}.safetensors", device)
+            side.setdefault("broadcast", applied(side["server_weights"], side.get("mask")))
+            self._last_side = ((round_idx, device), side)
+        return self._last_side[1]
+
+    def truth(self, capture: Capture) -> tuple[LabelledSet, dict[str, float | None]]:
+        """Return the images behind a capture, on CPU, and what share of its coordinates and mass was withheld."""
+        tensors, withheld = _read(self._audit / f"{capture.key}.safetensors", torch.device("cpu"))
+        return LabelledSet(tensors["images"], tensors["labels"]), withheld
+
+
+class EarlierObservations(Sequence[Observation]):
+    """Observations that are read from disk when they are asked for.
+
+    Args:
+        store: Where they lie.
+        captures: Which, oldest first.
+        facts: Public facts.
+        device: Where to.
+    """
+
+    def __init__(self, store: CaptureStore, captures: Sequence[Capture], facts: Facts, device: torch.device) -> None:
+        self._store, self._captures, self._facts, self._device = store, captures, facts, device
+
+    def __len__(self) -> int:
+        return len(self._captures)
+
+    @overload
+    def __getitem__(self, index: int) -> Observation: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "EarlierObservations": ...
+
+    def __getitem__(self, index: int | slice) -> "Observation | EarlierObservations":
+        if isinstance(index, slice):
+            return EarlierObservations(self._store, self._captures[index], self._facts, self._device)
+        return self._store.observation(self._captures[index], self._facts, self._device)
+
+
+def _before(capture: Capture, everything: Sequence[Capture]) -> list[Capture]:
+    return [
+        other
+        for other in everything
+        if (other.group, other.client_ids) == (capture.group, capture.client_ids)
+        and other.round_idx < capture.round_idx
+    ]
 
 
 def upload_key(round_idx: int, client_id: int) -> str:

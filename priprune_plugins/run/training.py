@@ -46,6 +46,7 @@ class Training:
         self._every = scenario.evaluation.every or max(1, scenario.rounds // _TESTS_A_RUN)
         self._dropped = 0
         self._dead: list[str] = []
+        self._setup_uploads = 0
         self.setup: dict[str, Any] = {}
 
     def run(self) -> list[dict[str, Any]]:
@@ -56,6 +57,7 @@ class Training:
 
     def _setup(self) -> dict[str, Any]:
         uploads = self._federation.setup()
+        self._setup_uploads = len(uploads)
         extras = summed(map(extras_bytes, uploads))
         down = self._federation.bytes_down() * len(uploads) if uploads else 0
         # The weights of a setup upload are the broadcast itself, which nobody sends back.
@@ -120,6 +122,10 @@ class Training:
     def warnings(self) -> list[str]:
         """Return what went wrong without stopping the run."""
         found = list(self._dead)
+        if self._setup_uploads:
+            found.append(
+                f"{self._setup_uploads} clients sent scores in the setup round: no attack is measured on those"
+            )
         if self._dropped:
             found.append(f"{self._dropped} uploads held NaN or infinity and were dropped")
         if self._store.refused:

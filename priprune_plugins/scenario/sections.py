@@ -150,7 +150,7 @@ class AuditSection:
         batch_size: Images a probe's step takes.
         victims: Number of clients probed a round.
         rounds: Rounds probed; None = those of ``capture``.
-        local_steps: Steps of a probe; None = those of the algorithm.
+        local_steps: Steps of a probe; None = those of the algorithm, or 1 where clients train whole epochs.
     """
 
     batch_size: Count = 1

@@ -112,10 +112,11 @@ def weighted_mean(
     """Inside the block FedLab's unweighted mean weights its clients and sums as the scenario says.
 
     Every FedLab handler averages through ``Aggregators.fedavg_aggregate``; replacing that function reaches all of them
-    without rewriting any. With uniform weights and the stock order it is left alone, so that its bits are FedLab's.
+    without rewriting any. With uniform weights and the stock order it is left alone, so that its bits are FedLab's; on
+    a GPU stock FedLab multiplies by weights on the CPU and fails, so there the weights are passed.
     """
     stock = Aggregators.fedavg_aggregate
-    if order == "stock" and weighting == "uniform":
+    if order == "stock" and weighting == "uniform" and packs[0][0].device.type == "cpu":
         yield
         return
     uniform = {id(packs[0][1 + codec.extras.index(name)]) for name in codec.uniform}

@@ -1,5 +1,6 @@
 """What the host must know of a FedLab algorithm to drive it one client at a time."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,10 +36,12 @@ class LocalTraining:
 class Algorithm:
     """A FedLab trainer and handler with what their uploads mean; subclasses add options as fields.
 
-    Class attributes: ``codec``, ``trainer_class`` (a SerialClientTrainer) and ``handler_class`` (a SyncServerHandler).
+    Class attributes: ``codec``, ``trainer_class`` (a SerialClientTrainer), ``handler_class`` (a SyncServerHandler), and
+    ``stateful``: whether the trainer remembers anything of a client, see :meth:`memory`.
     """
 
     codec: ClassVar[Codec] = Codec()
+    stateful: ClassVar[bool] = False
     trainer_class: ClassVar[type]
     handler_class: ClassVar[type]
 
@@ -86,6 +89,16 @@ class Algorithm:
     def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:
         """Mend extras that took the difference to the broadcast for the training's own change."""
         return pack
+
+    def edited(
+        self, extras: Mapping[str, Tensor], change: Tensor, client: Client, training: LocalTraining
+    ) -> Mapping[str, Tensor]:
+        """Let the extras follow a ``change [D]`` that a plugin made to the weights after training."""
+        return extras
+
+    def known_offset(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Tensor | None:
+        """Return what the server knows was added to each step's gradient, ``[D]``, or None; called before training."""
+        return None
 
     def settle(self, trainer: Any, client_id: int, memory: dict[str, Tensor], pack: list[Tensor], sent: Tensor) -> None:
         """Update what the trainer keeps of a client by what was really sent; only called where ``sent`` is not all."""

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from priprune_plugins.messages import LabelledSet
+from priprune_plugins.simulation.evaluation import train_mode
 
 Policy = Literal["average", "local", "server"]
 Buffers = dict[str, Tensor]
+_CHUNK = 256
 
 
 def read_buffers(model: nn.Module) -> Buffers:
@@ -52,6 +54,7 @@ class BufferKeeper:
         self.policy = policy
         self.server = read_buffers(model)
         self.clients: dict[int, Buffers] = {}
+        self._before: Buffers | None = None
 
     def start(self, client_id: int) -> Buffers:
         """Return what a client's training starts from."""
@@ -65,8 +68,18 @@ class BufferKeeper:
         if self.policy == "average":
             return final
         if keep:
+            self._before = self.clients.get(client_id)
             self.clients[client_id] = final
         return {}
+
+    def undo(self, client_id: int) -> None:
+        """Take back the last :meth:`finish` of a client whose upload was dropped."""
+        if self.policy != "local" or client_id not in self.clients:
+            return
+        if self._before is None:
+            del self.clients[client_id]
+        else:
+            self.clients[client_id] = self._before
 
     def aggregate(self, received: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> None:
         """Take the round's uploads into the server's buffers."""
@@ -74,13 +87,23 @@ class BufferKeeper:
             self.server = mean_buffers(received, shares)
 
     def reestimate(self, model: nn.Module, public: LabelledSet | None) -> None:
-        """Estimate the server's buffers on public data, under the policy ``server`` only."""
+        """Estimate the server's buffers anew on public data, under the policy ``server`` only.
+
+        Args:
+            model: A model that holds the server's weights.
+            public: The server's labelled public set, or None: the buffers then stay as they are.
+        """
         if self.policy != "server" or public is None or not self.server:
             return
-        was_training = model.training
-        load_buffers_(model, self.server)
-        model.train()
-        with torch.no_grad():
-            model(public.images)
-        model.train(was_training)
+        norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        with train_mode(model), torch.no_grad():
+            for norm in norms:
+                norm.reset_running_stats()
+                # None makes a running mean over everything that passes, instead of a moving one.
+                norm.momentum = None
+            for images in torch.split(public.images, _CHUNK):
+                model(images)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
         self.server = read_buffers(model)

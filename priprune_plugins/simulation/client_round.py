@@ -1,12 +1,13 @@
 """One client's round: broadcast in, hooks and FedLab's own training, upload out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from priprune_plugins.errors import PluginError
 from priprune_plugins.generators import generator, seeded_globals
 from priprune_plugins.masks import applied, apply_
 from priprune_plugins.messages import Client, Evaluation, Facts, Split, Upload
@@ -89,14 +90,23 @@ class ClientRunner:
         """Run one client's round and return what it leaves."""
         batches = self._draw(visit)
         client = self.client(visit, batches.first, len(batches) * self._epochs(visit))
-        memory = self.algorithm.memory(self.trainer, visit.client_id) if self._guarded(visit) else {}
+        memory = self.algorithm.memory(self.trainer, visit.client_id) if self.algorithm.stateful else {}
+        offset = self.algorithm.known_offset(self.trainer, visit.payload, visit.client_id)
         self._begin(visit, client)
         pack = self._train(visit, client)
         self._end(visit, client)
-        sent = self._sent(visit, client, pack, memory, batches)
+        sent = replace(self._sent(visit, client, pack, memory, batches), offset=offset)
         if not visit.keep:
             self.algorithm.restore(self.trainer, visit.client_id, memory)
+        elif not sent.finite:
+            self._forget(visit, memory)
         return sent
+
+    def _forget(self, visit: Visit, memory: dict[str, Tensor]) -> None:
+        """Let a client whose upload cannot be used remember nothing of the round."""
+        self.algorithm.restore(self.trainer, visit.client_id, memory)
+        self.buffers.undo(visit.client_id)
+        visit.states.forget_nonfinite(visit.client_id)
 
     def client(self, visit: Visit, batches: Sequence[tuple[Tensor, Tensor]], num_steps: int) -> Client:
         """Return the live client; its weights are the trainer's own and not yet loaded."""
@@ -148,9 +158,6 @@ class ClientRunner:
     def _epochs(self, visit: Visit) -> int:
         return self.training.epochs if visit.steps is None else 1
 
-    def _guarded(self, visit: Visit) -> bool:
-        return bool(visit.host.registered) or visit.mask is not None or not visit.keep
-
     def _begin(self, visit: Visit, client: Client) -> None:
         self.load(visit)
         if not visit.host.implements("on_local_train_start"):
@@ -169,6 +176,8 @@ class ClientRunner:
             self.trainer.local_process(list(visit.payload), [visit.client_id])
         self.trainer.loaded, self.trainer.steps = False, None
         (pack,) = self.trainer.uplink_package
+        # FedLab makes FedNova's tau on the CPU, whatever the model's device.
+        pack = [element.to(client.weights.device) for element in pack]
         return self.algorithm.corrected(pack, client, self.training)
 
     def _end(self, visit: Visit, client: Client) -> None:
@@ -180,7 +189,7 @@ class ClientRunner:
         self, visit: Visit, client: Client, pack: list[Tensor], memory: dict[str, Tensor], batches: ClientBatches
     ) -> Sent:
         upload = self._upload(visit, client, pack)
-        final = visit.host.before_upload(client, upload)
+        final = self._followed(client, upload, visit.host.before_upload(client, upload))
         present = _present(client.mask, final.shared)
         change = client.start - client.weights if final.shared is not None else client.start
         rate, mass = withheld_share(final, client.mask, change)
@@ -202,14 +211,27 @@ class ClientRunner:
             extras_bytes=extras_bytes(final),
         )
 
+    def _followed(self, client: Client, before: Upload, after: Upload) -> Upload:
+        missing = [name for name in self.algorithm.codec.extras if name not in after.extras]
+        if missing:
+            raise PluginError(
+                f"a defence dropped upload.extras[{missing[0]!r}], which the algorithm needs: withhold it"
+            )
+        if after.weights is before.weights:
+            return after
+        change = after.weights - before.weights
+        return replace(after, extras=self.algorithm.edited(after.extras, change, client, self.training))
+
     def _upload(self, visit: Visit, client: Client, pack: list[Tensor]) -> Upload:
         codec = self.algorithm.codec
+        extras: Mapping[str, Tensor] = codec.named_extras(pack)
         if visit.host.implements("on_local_train_end"):
             # The hook may have pruned or edited the weights after the trainer read them.
+            trained = pack[0]
             pack[0] = client.weights.clone() if codec.form == "weights" else client.weights - client.received
+            extras = self.algorithm.edited(extras, pack[0] - trained, client, self.training)
         extras = {
-            name: applied(extra, client.mask) if name in codec.vectors else extra
-            for name, extra in codec.named_extras(pack).items()
+            name: applied(extra, client.mask) if name in codec.vectors else extra for name, extra in extras.items()
         }
         return Upload(
             client_ids=(visit.client_id,),

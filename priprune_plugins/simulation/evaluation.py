@@ -15,13 +15,26 @@ _CHUNK = 512
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """Evaluate inside the block; every module's mode is as found after it."""
+    with _mode(model, training=False):
+        yield
+
+
+@contextmanager
+def train_mode(model: nn.Module) -> Iterator[None]:
+    """Train inside the block; every module's mode is as found after it."""
+    with _mode(model, training=True):
+        yield
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    model.train(training)
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, found in modes:
+            module.training = found
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from priprune_plugins.errors import RunError
 from priprune_plugins.generators import generator, seeded_globals
-from priprune_plugins.masks import applied
+from priprune_plugins.masks import applied, apply_
 from priprune_plugins.messages import Evaluation, Facts, LabelledSet, Server, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.scenario.sections import AggregationSection
@@ -138,7 +138,7 @@ class Federation:
     def train(self, client_ids: Sequence[int], seen: Callable[[Sent], None] | None = None) -> list[Sent]:
         """Let clients train in the order given, show each upload to the server, return those that are finite.
 
-        What is returned has only those extras that the algorithm aggregates.
+        What is returned holds what the aggregation needs; ``seen`` gets everything.
 
         Args:
             client_ids: In id order, unless the order itself is under test.
@@ -156,7 +156,7 @@ class Federation:
             self.host.on_server_receive(self.server, sent.upload)
             if seen is not None:
                 seen(sent)
-            received.append(sent.with_extras(self.setting.algorithm.codec.extras))
+            received.append(sent.to_aggregate(self.setting.algorithm.codec.extras))
         return sorted(received, key=lambda sent: sent.upload.client_ids)
 
     def _refuse(self, client_id: int) -> None:
@@ -172,13 +172,15 @@ class Federation:
         if received:
             self._aggregate(received)
         self.host.on_aggregate_end(self.server)
+        # The resident model still holds the last client's weights, withheld ones included.
+        self.runner.trainer.flat.copy_(self._current())
         self.buffers.reestimate(self.runner.trainer.model, self.server.public)
 
     def _aggregate(self, received: Sequence[Sent]) -> None:
         section, codec = self.setting.aggregation, self.setting.algorithm.codec
         shares = normalised([sent.upload.num_samples for sent in received], section.weighting)
         packs = fill_absent(
-            [sent.pack for sent in received],
+            [self._reopened(sent) for sent in received],
             [sent.present for sent in received],
             codec,
             self.server.weights,
@@ -193,6 +195,19 @@ class Federation:
             # A mean of equal values differs in the last bits, which would drift over thousands of rounds.
             self.server.weights[kept] = before
         self.buffers.aggregate([sent.upload.buffers for sent in received], shares)
+
+    def _reopened(self, sent: Sent) -> list[Tensor]:
+        """Return the pack against the server's dense weights, which an update is added to.
+
+        A coordinate that the broadcast pruned and the client re-opened started from 0 there, not from the dense weight.
+        """
+        mask = self.server.mask
+        if mask is None or self.setting.algorithm.codec.form == "weights":
+            return sent.pack
+        reopened = ~mask if sent.present is None else sent.present & ~mask
+        if not bool(reopened.any()):
+            return sent.pack
+        return [sent.pack[0] + applied(sent.received - self.server.weights, reopened), *sent.pack[1:]]
 
     def setup(self) -> list[Upload]:
         """Run the setup round, where any plugin has one, and return what the clients sent.
@@ -247,6 +262,7 @@ class Federation:
         client = self.runner.client(visit, (), 0)
         self.runner.load(visit)
         self.host.on_client_evaluate(client)
+        apply_(client.weights, client.mask)
         return client.evaluate("test")
 
     def _current(self) -> Tensor:

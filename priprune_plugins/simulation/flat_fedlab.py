@@ -115,7 +115,14 @@ class FlatHandler(FlatModelMixin):
 
     def load_round(self, packs: Sequence[list[Tensor]]) -> None:
         """Aggregate a round's packs; a handler with a ``load`` of its own gets them one by one, in order."""
-        self.expected = len(packs)
+        asked, self.expected = self.expected, len(packs)
+        try:
+            self._load(packs)
+        finally:
+            # Uploads that were dropped must not shrink the rounds to come.
+            self.expected = asked
+
+    def _load(self, packs: Sequence[list[Tensor]]) -> None:
         if type(self).load is not SyncServerHandler.load:  # type: ignore[attr-defined]
             for pack in packs:
                 self.load(pack)  # type: ignore[attr-defined]

@@ -26,6 +26,7 @@ class Sent:
         withheld_rate: Withheld / coordinates that the base mask leaves.
         gradient_mass_withheld: Share of the update's L1 norm that was withheld, or None where the update is 0.
         extras_bytes: Bytes of each of the upload's extras by name, those that were let go too.
+        offset: ``[D]`` what the server knows was added to each step's gradient, or None.
     """
 
     upload: Upload
@@ -39,11 +40,16 @@ class Sent:
     withheld_rate: float
     gradient_mass_withheld: float | None
     extras_bytes: Mapping[str, int]
+    offset: Tensor | None = None
 
-    def with_extras(self, names: Collection[str]) -> "Sent":
-        """Return the same with these extras alone, so that a round need not hold the others of all its clients."""
+    def to_aggregate(self, names: Collection[str]) -> "Sent":
+        """Return what the aggregation needs, so that a round does not hold every client's starts and extras at once.
+
+        Args:
+            names: Extras that the algorithm aggregates; the others go, and ``start`` becomes the broadcast.
+        """
         extras = {name: extra for name, extra in self.upload.extras.items() if name in names}
-        return replace(self, upload=replace(self.upload, extras=extras))
+        return replace(self, upload=replace(self.upload, extras=extras), start=self.received, offset=None)
 
     @property
     def finite(self) -> bool:

@@ -1,8 +1,9 @@
 """What plugins remember between rounds, kept by the host and keyed by the plugin's place in the scenario."""
 
 from collections.abc import Callable
-from typing import Any
+from copy import deepcopy
 
+import torch
 from torch import Tensor
 
 from priprune_plugins.messages import State
@@ -28,17 +29,15 @@ class StateStore:
     def fork(self, client_id: int | None) -> "StateStore":
         """Return a store that starts from copies of one client's states and whose changes are thrown away."""
         copy = StateStore(self._key_of)
-        copy.entries = {key: _copied(state) for key, state in self.entries.items() if key[1] == client_id}
+        copy.entries = {key: deepcopy(state) for key, state in self.entries.items() if key[1] == client_id}
         return copy
 
+    def forget_nonfinite(self, client_id: int) -> None:
+        """Drop what plugins remember of a client where it holds NaN or infinity; the client starts anew there."""
+        for key in [key for key, state in self.entries.items() if key[1] == client_id and _nonfinite(state)]:
+            del self.entries[key]
 
-def _copied(state: State) -> State:
-    return {name: _copied_value(value) for name, value in state.items()}
 
-
-def _copied_value(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return _copied(value)
-    return list(map(_copied_value, value)) if isinstance(value, list) else value
+def _nonfinite(state: State) -> bool:
+    tensors = [value for value in state.values() if isinstance(value, Tensor) and value.is_floating_point()]
+    return any(not bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -173,8 +173,19 @@ def test_the_upload_is_not_edited_and_an_earlier_defences_choice_stays(participa
 
 def test_alpha_that_is_not_a_number_names_the_client(participate) -> None:
     client = participate.client(torch.ones(6), client_id=17, round_idx=4)
+    plugin = PriPrune()
+    plugin.on_local_train_start(client)
+    client.state(plugin)["preference"][2] = torch.nan
     with pytest.raises(RuntimeError, match="alpha of client 17 is not a number after round 4"):
-        participate(PriPrune(), client, [torch.full((6,), torch.nan)])
+        plugin.before_upload(client, Upload((17,), 4, 20, torch.ones(6)))
+
+
+def test_a_diverged_upload_is_left_to_the_hosts_policy(participate) -> None:
+    client = participate.client(torch.ones(6))
+    plugin = PriPrune()
+    plugin.on_local_train_start(client)
+    client.state(plugin)["preference"][2] = torch.nan
+    assert plugin.before_upload(client, Upload((0,), 0, 20, torch.full((6,), torch.nan))) is None
 
 
 def test_withholding_everything_warns(participate, caplog: pytest.LogCaptureFixture) -> None:

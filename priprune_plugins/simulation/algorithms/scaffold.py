@@ -4,6 +4,7 @@ Reference: Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, "SCAFFOLD: Stochastic
 Learning", ICML 2020, arXiv:1910.06378, Algorithm 1, option II.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ class Scaffold(Algorithm):
     server_lr: Positive = 1.0
 
     codec: ClassVar[Codec] = Codec(form="update", extras=("dc",), vectors=frozenset({"dc"}), uniform=frozenset({"dc"}))
+    stateful: ClassVar[bool] = True
     trainer_class: ClassVar[type] = ScaffoldSerialClientTrainer
     handler_class: ClassVar[type] = ScaffoldServerHandler
 
@@ -53,6 +55,17 @@ class Scaffold(Algorithm):
             return pack
         jump = (client.start - client.received).div_(client.num_steps * training.lr)
         return [pack[0], pack[1] + jump]
+
+    def edited(
+        self, extras: Mapping[str, Tensor], change: Tensor, client: Client, training: LocalTraining
+    ) -> Mapping[str, Tensor]:
+        """Move ``dc`` with the update: left as it was, it would give the unedited weights back."""
+        return {**extras, "dc": extras["dc"] - change / (client.num_steps * training.lr)}
+
+    def known_offset(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Tensor | None:
+        """Return ``c - c_i``: the server broadcasts ``c``, and ``c_i`` is the sum of what that client has sent."""
+        variate = trainer.cs[client_id]
+        return payload[1].clone() if variate is None else payload[1] - variate
 
     def settle(self, trainer: Any, client_id: int, memory: dict[str, Tensor], pack: list[Tensor], sent: Tensor) -> None:
         before = memory.get("c", torch.zeros_like(pack[1]))

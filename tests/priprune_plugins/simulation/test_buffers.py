@@ -66,3 +66,14 @@ def test_every_client_starts_from_the_same_statistics(federation: Callable[..., 
     federated.runner.run(federated.visit(ids[0]))
     after_another = federated.runner.run(federated.visit(ids[1])).upload.buffers
     assert all(torch.equal(alone[name], after_another[name]) for name in alone)
+
+
+def test_server_estimates_on_public_data_at_its_own_weights(federation: Callable[..., Federation], data: Any) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    federated = federation(model=net, steps=1, buffers="server")
+    federated.server.public = data.test
+    federated.aggregate(federated.train(federated.start_round(0)[:3]))
+    weights = federated.server.layout.unflatten(federated.server.weights)
+    maps = nn.functional.conv2d(data.test.images, weights["0.weight"], weights["0.bias"])
+    parts = torch.stack([part.mean((0, 2, 3)) for part in torch.split(maps, 256)])
+    assert torch.allclose(federated.buffers.server["1.running_mean"], parts.mean(0), atol=1e-5)

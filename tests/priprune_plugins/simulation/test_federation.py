@@ -1,18 +1,19 @@
 """What a round does beside training: refusing bad uploads, counting bytes, letting personal methods evaluate."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from priprune_plugins import Client, RunError, Server, Upload, hookimpl
+from priprune_plugins import Client, PluginError, RunError, Server, Upload, hookimpl
 from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithm import Algorithm, clients_checked
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
 from priprune_plugins.simulation.algorithms.fedprox import FedProx
 from priprune_plugins.simulation.algorithms.pair import FedLabPair
+from priprune_plugins.simulation.algorithms.scaffold import Scaffold
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.traffic import vector_bytes
@@ -36,7 +37,7 @@ class Poison:
             return None
         weights = upload.weights.clone()
         weights[0] = torch.nan
-        poisoned = Upload(upload.client_ids, upload.round_idx, upload.num_samples, weights)
+        poisoned = replace(upload, weights=weights)
         return poisoned.withhold(torch.arange(weights.numel()) == 0) if self.withheld else poisoned
 
 
@@ -121,8 +122,6 @@ def test_on_local_step_shows_the_gradient_of_the_plain_loss(federation: Callable
 def test_scaffolds_plain_gradient_is_read_before_its_correction(
     federation: Callable[..., Federation], one_round: OneRound
 ) -> None:
-    from priprune_plugins.simulation.algorithms.scaffold import Scaffold
-
     seen: list[tuple[Tensor, Tensor]] = []
 
     @dataclass(frozen=True, eq=False)
@@ -191,7 +190,8 @@ def test_scores_of_the_setup_round_pass_defence_and_server(federation: Callable[
     assert {upload.round_idx for upload in seen} == {-1}
     assert seen[0].shared is not None
     assert not seen[0].shared[:5].any()
-    assert torch.equal(seen[0].extras["scores"], federated.server.weights.abs())
+    assert torch.equal(seen[0].extras["scores"][5:], federated.server.weights.abs()[5:])
+    assert not seen[0].extras["scores"][:5].any()
 
 
 def test_any_fedlab_pair_runs_by_module_and_class(federation: Callable[..., Federation], one_round: OneRound) -> None:
@@ -240,3 +240,145 @@ def test_a_plugin_says_which_clients_the_setup_round_needs(
     federation(plugins=defence(Chosen())).setup()
     # 125 images a client make six full batches of 20.
     assert visited == [(client_id, 6) for client_id in expected]
+
+
+def test_a_round_holds_no_more_than_the_aggregation_needs(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Talks:
+        @hookimpl
+        def on_local_train_start(self, client: Client) -> None:
+            client.weights.mul_(0.5)
+            client.send("scores", client.weights.abs())
+
+    federated = federation(plugins=defence(Talks()))
+    seen: list[Sent] = []
+    received = federated.train(federated.start_round(0), seen.append)
+    size = federated.server.layout.num_parameters
+    assert all(set(sent.upload.extras) == {"scores"} and sent.start is not sent.received for sent in seen)
+    assert all(not sent.upload.extras and sent.start is sent.received for sent in received)
+    assert federated.traffic(received)[0] == len(received) * 2 * 4 * size  # let go, and counted all the same
+
+
+def test_a_dropped_upload_does_not_shrink_the_rounds_to_come(
+    federation: Callable[..., Federation], algorithm: Algorithm
+) -> None:
+    federated = federation(algorithm, defence(Poison()))
+    federated.start_round(0)
+    federated.aggregate(federated.train([2, 4, 5]))
+    assert len(federated.sampled(1)) == 10
+
+
+def test_a_dropped_client_remembers_nothing_of_its_bad_round(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Diverge:
+        @hookimpl
+        def on_local_step(self, client: Client) -> None:
+            if client.client_id == 4 and client.round_idx == 0:
+                client.grad = torch.full_like(client.grad, torch.nan)
+            client.state(self)["seen"] = client.grad.clone()
+
+    federated = federation(Scaffold(), defence(Diverge()))
+    federated.start_round(0)
+    received = federated.train([2, 4])
+    assert [sent.upload.client_ids for sent in received] == [(2,)]
+    assert federated.runner.trainer.cs[4] is None
+    assert {client_id for _, client_id in federated.states.entries} == {2}
+    federated.aggregate(received)
+    federated.start_round(1)
+    assert len(federated.train([4])) == 1
+
+
+def test_editing_the_mask_in_place_is_refused(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class InPlace:
+        @hookimpl
+        def on_round_start(self, server: Server) -> None:
+            server.mask = torch.ones(server.layout.num_parameters, dtype=torch.bool)
+
+        @hookimpl
+        def on_local_train_end(self, client: Client) -> None:
+            assert client.mask is not None
+            client.mask[:5] = False
+
+    federated = federation(plugins=(Registered("pruners", "p", "pruner:p", InPlace()),))
+    federated.start_round(0)
+    with pytest.raises(PluginError, match=r"wrote to client\.mask in on_local_train_end, which is read-only"):
+        federated.train([1])
+
+
+def test_a_reopened_coordinate_becomes_the_mean_of_what_was_sent(
+    federation: Callable[..., Federation], algorithm: Algorithm
+) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Reopen:
+        @hookimpl
+        def on_round_start(self, server: Server) -> None:
+            server.mask = torch.arange(server.layout.num_parameters) % 2 == 0
+
+        @hookimpl
+        def on_local_train_start(self, client: Client) -> None:
+            client.mask = torch.ones(client.layout.num_parameters, dtype=torch.bool)
+
+    plugins = (Registered("pruners", "p", "pruner:p", Reopen()),)
+    federated = federation(algorithm, plugins, weighting="uniform")
+    federated.start_round(0)
+    received = federated.train([1, 2])
+    mean = torch.stack([sent.upload.weights for sent in received]).mean(0)
+    federated.aggregate(received)
+    assert torch.allclose(federated.server.weights, mean, atol=1e-6)
+
+
+def test_what_the_server_knows_of_scaffold_gives_the_clean_gradient(
+    federation: Callable[..., Federation], one_round: OneRound
+) -> None:
+    gradients: dict[int, Tensor] = {}
+
+    @dataclass(frozen=True, eq=False)
+    class Keep:
+        @hookimpl
+        def on_local_step(self, client: Client) -> None:
+            gradients[client.client_id] = client.loss_grad.clone()
+
+    federated = federation(Scaffold(), defence(Keep()), steps=1)
+    for round_idx in range(2):
+        one_round(federated, round_idx)
+    seen: list[Sent] = []
+    federated.train(federated.start_round(2), seen.append)
+    for sent in seen:
+        assert sent.offset is not None
+        recovered = -sent.pack[0] / 0.1 - sent.offset
+        assert torch.allclose(recovered, gradients[sent.upload.client_ids[0]], atol=1e-5)
+
+
+def test_noise_on_the_weights_is_not_undone_by_the_control_variate(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Noise:
+        @hookimpl
+        def before_upload(self, client: Client, upload: Upload) -> Upload:
+            noise = torch.randn(upload.weights.numel(), generator=client.generator(self))
+            return replace(upload, weights=upload.weights + noise)
+
+    federated = federation(Scaffold(), defence(Noise()), steps=1)
+    federated.start_round(0)
+    (sent,) = federated.train([1])
+    from_dc = -sent.upload.extras["dc"] * 0.1
+    assert torch.allclose(from_dc, sent.pack[0], atol=1e-5)
+    assert sent.pack[0].std() > 0.9
+
+
+def test_pruned_coordinates_are_zero_in_a_clients_evaluated_model(federation: Callable[..., Federation]) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Stale:
+        @hookimpl
+        def on_round_start(self, server: Server) -> None:
+            server.mask = torch.arange(server.layout.num_parameters) % 2 == 0
+
+        @hookimpl
+        def on_client_evaluate(self, client: Client) -> None:
+            client.weights = torch.ones_like(client.weights)
+
+    federated = federation(plugins=(Registered("pruners", "p", "pruner:p", Stale()),))
+    federated.start_round(0)
+    federated.test_client(3)
+    assert not federated.runner.trainer.flat[1::2].any()
+    assert federated.runner.trainer.flat[::2].all()

@@ -10,6 +10,7 @@ from priprune_plugins import Client, Upload, hookimpl
 from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithms.scaffold import Scaffold
 from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.sent import Sent
 
 STEPS, LR = 2, 0.1
 OneRound = Callable[[Federation, int], list[Any]]
@@ -76,7 +77,10 @@ def test_the_servers_variate_stays_the_mean_of_the_clients(
 
 def test_a_jump_to_a_composite_start_is_no_gradient(federation: Callable[..., Federation]) -> None:
     federated = federation(Scaffold(), defended(compose=True))
-    for sent in federated.train(federated.start_round(0)):
+    seen: list[Sent] = []
+    federated.train(federated.start_round(0), seen.append)
+    assert len(seen) == 10
+    for sent in seen:
         local = sent.received + sent.pack[0]
         assert not torch.equal(sent.start, sent.received)
         # Algorithm 1, option II, in round 0 where c and c_i are 0: the new variate is (start - end) / (steps * lr).
