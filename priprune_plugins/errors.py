@@ -20,5 +20,11 @@ class PluginError(PriPruneError):
     """A plugin broke the contract or raised; the message names the plugin and the hook."""
 
 
+class PluginRuleError(PluginError):
+    """A plugin breaks a rule that is checked before the run starts; nothing has been computed."""
+
+    exit_code = 2
+
+
 class RunError(PriPruneError):
     """The run could not go on although the input was right, a full disk for instance."""

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable, Iterator
 
-from priprune_plugins.errors import PluginError
+from priprune_plugins.errors import PluginRuleError
 from priprune_plugins.hookspecs import PROJECT, HookSpecs
 
 ATTACK_HOOKS = frozenset({"on_server_receive", "reconstruct"})
@@ -19,17 +19,19 @@ def check_plugin(label: str, kind: str, plugin: object) -> None:
         plugin: The instance.
 
     Raises:
-        PluginError: A class instead of an instance, no hook, an unknown or unmarked hook, an argument that the hook
+        PluginRuleError: A class instead of an instance, no hook, an unknown or unmarked hook, an argument that the hook
             does not pass or that has a default, an order of its own, or a hook that the kind may not implement.
     """
     if inspect.isclass(plugin):
-        raise PluginError(f"{label} is the class {plugin.__name__}, not an instance: register {plugin.__name__}()")
+        raise PluginRuleError(f"{label} is the class {plugin.__name__}, not an instance: register {plugin.__name__}()")
     hooks = dict(_hooks(plugin))
     for name in HOOKS:
         if name not in hooks and callable(getattr(plugin, name, None)):
-            raise PluginError(f"{label} defines {name} without @hookimpl, so it would never be called: add @hookimpl")
+            raise PluginRuleError(
+                f"{label} defines {name} without @hookimpl, so it would never be called: add @hookimpl"
+            )
     if not hooks:
-        raise PluginError(f"{label} implements no hook: mark its methods with @hookimpl; hooks: {', '.join(HOOKS)}")
+        raise PluginRuleError(f"{label} implements no hook: mark its methods with @hookimpl; hooks: {', '.join(HOOKS)}")
     for name, options in hooks.items():
         _check_hook(label, name, options, getattr(plugin, name))
     _check_kind(label, kind, set(hooks))
@@ -39,13 +41,15 @@ def check_twins(plugins: Iterable[tuple[str, object]]) -> None:
     """Refuse two plugins that compare equal: pluggy would take the second for the first.
 
     Raises:
-        PluginError: Two plugins are equal.
+        PluginRuleError: Two plugins are equal.
     """
     seen: list[tuple[str, object]] = []
     for label, plugin in plugins:
         for other_label, other in seen:
             if plugin is other or plugin == other:
-                raise PluginError(f"{label} equals {other_label}: declare it with @dataclass(frozen=True, eq=False)")
+                raise PluginRuleError(
+                    f"{label} equals {other_label}: declare it with @dataclass(frozen=True, eq=False)"
+                )
         seen.append((label, plugin))
 
 
@@ -58,24 +62,24 @@ def _hooks(plugin: object) -> Iterator[tuple[str, dict[str, object]]]:
 
 def _check_hook(label: str, name: str, options: dict[str, object], method: object) -> None:
     if name not in HOOKS:
-        raise PluginError(f"{label} implements {name}, which is no hook; hooks: {', '.join(HOOKS)}")
+        raise PluginRuleError(f"{label} implements {name}, which is no hook; hooks: {', '.join(HOOKS)}")
     ordering = [flag for flag in ("tryfirst", "trylast", "hookwrapper", "wrapper") if options.get(flag)]
     if ordering:
-        raise PluginError(f"{label} asks for {ordering[0]} on {name}: the order of plugins is the scenario's")
+        raise PluginRuleError(f"{label} asks for {ordering[0]} on {name}: the order of plugins is the scenario's")
     allowed = [parameter for parameter in inspect.signature(getattr(HookSpecs, name)).parameters if parameter != "self"]
     for parameter in inspect.signature(method).parameters.values():  # type: ignore[arg-type]
         if parameter.name not in allowed:
-            raise PluginError(f"{label}: {name} takes {', '.join(allowed)}; it cannot take {parameter.name}")
+            raise PluginRuleError(f"{label}: {name} takes {', '.join(allowed)}; it cannot take {parameter.name}")
         if parameter.default is not inspect.Parameter.empty:
-            raise PluginError(f"{label}: {name} gives {parameter.name} a default, so it would never be passed")
+            raise PluginRuleError(f"{label}: {name} gives {parameter.name} a default, so it would never be passed")
 
 
 def _check_kind(label: str, kind: str, hooks: set[str]) -> None:
     if kind == "attacks":
         forbidden = sorted(hooks - ATTACK_HOOKS)
         if forbidden:
-            raise PluginError(f"{label} implements {forbidden[0]}: an attack sees only what a server sees")
+            raise PluginRuleError(f"{label} implements {forbidden[0]}: an attack sees only what a server sees")
         if "reconstruct" not in hooks:
-            raise PluginError(f"{label} implements no reconstruct: an attack must give a reconstruction")
+            raise PluginRuleError(f"{label} implements no reconstruct: an attack must give a reconstruction")
     elif "reconstruct" in hooks:
-        raise PluginError(f"{label} implements reconstruct, which only attacks may")
+        raise PluginRuleError(f"{label} implements reconstruct, which only attacks may")

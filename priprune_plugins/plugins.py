@@ -53,7 +53,7 @@ class PluginHost:
         registered: Plugins in hook order.
 
     Raises:
-        PluginError: A plugin breaks a rule of :mod:`priprune_plugins.plugin_checks`.
+        PluginRuleError: A plugin breaks a rule of :mod:`priprune_plugins.plugin_checks`.
     """
 
     def __init__(self, registered: Sequence[Registered] = ()) -> None:

@@ -109,7 +109,8 @@ def new(arguments: argparse.Namespace) -> None:
     from priprune_plugins.scaffold import write_plugin
 
     folder = write_plugin(arguments.kind, arguments.name, arguments.out)
-    print(f"wrote {folder}; next: cd {folder} && pip install -e '.[test]' && pytest")
+    install = f"uv pip install --python {sys.executable} -e '.[test]'"
+    print(f"wrote {folder}; next: cd {folder} && {install} && {sys.executable} -m pytest")
 
 
 @contextmanager

@@ -138,6 +138,11 @@ def make_federation(scenario: Scenario, plugins: Plugins, world: World, host: Pl
     """Build the FedLab trainer and handler around the model."""
     section = scenario.algorithm
     clients_checked(world.data.num_clients, section.clients_per_round)
+    if scenario.audit is not None and scenario.audit.victims > world.data.num_clients:
+        most = world.data.num_clients
+        raise ScenarioError(
+            f"audit.victims is {scenario.audit.victims}, but data has {most} clients: give at most {most}"
+        )
     training = LocalTraining(
         epochs=section.epochs or 1,
         batch_size=section.batch_size,

@@ -34,9 +34,10 @@ def attack_run(folder: Path, name: str, options: Mapping[str, Any], watcher: Wat
         ScenarioError: No run folder, no captures, or wrong options.
     """
     watcher = watcher or Watcher()
-    for name_of in ("scenario.yaml", "summary.json"):
-        if not (folder / name_of).is_file():
-            raise ScenarioError(f"{folder} is no run folder: it has no {name_of}; give the folder of a finished run")
+    if not (folder / "scenario.yaml").is_file():
+        raise ScenarioError(f"{folder} is no run folder: it has no scenario.yaml; give the folder of a finished run")
+    if not (folder / "summary.json").is_file():
+        raise ScenarioError(f"{folder} is an unfinished run: it has no summary.json; run its scenario.yaml again")
     scenario = read_scenario(folder / "scenario.yaml", [])
     attack = _labelled(folder, registered(Selection("attacks", name, options, f"--attack {name}"), name))
     stage = AttackStage(

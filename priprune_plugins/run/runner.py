@@ -53,7 +53,10 @@ def run_scenario(scenario: Scenario, out: Path | None = None, watcher: Watcher |
     training = Training(scenario, federation, host, folder, watcher)
     host.on_run_start(run)
     records = training.run()
-    summary = base_summary(scenario, world, federation, records, warnings + training.warnings())
+    found = training.warnings(records)
+    for message in found:
+        watcher.warn(message)
+    summary = base_summary(scenario, world, federation, records, warnings + found)
     summary |= training.setup
     summary["client_accuracy"] = training.client_accuracy()
     _write_summary(folder, summary, started)

@@ -1,5 +1,6 @@
 """The rounds of a run: train, keep what is attacked, test, record."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,6 @@ class Training:
         for name in self._federation.meter.died(record["layer_density"]):
             message = f"layer {name} has no weight left from round {record['round']} on: lower pruner.rate"
             self._dead.append(message)
-            self._watcher.warn(message)
 
     def _tested(self, round_idx: int) -> Evaluation | None:
         due = (round_idx + 1) % self._every == 0 or round_idx + 1 == self._scenario.rounds
@@ -119,9 +119,17 @@ class Training:
         results = [self._federation.test_client(client_id) for client_id in range(count)]
         return _mean([result.accuracy for result in results if result.num_samples])
 
-    def warnings(self) -> list[str]:
-        """Return what went wrong without stopping the run."""
+    def warnings(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return what went wrong without stopping the run.
+
+        Args:
+            records: One record a round.
+        """
         found = list(self._dead)
+        if not math.isfinite(records[-1]["test_loss"]):
+            found.append("the model diverged: its last test loss is not finite; lower algorithm.lr")
+        if self._scenario.defenses and not any(record["withheld_rate"] for record in records):
+            found.append("the defences withheld no coordinate in any round; does a before_upload forget to return?")
         if self._setup_uploads:
             found.append(
                 f"{self._setup_uploads} clients sent scores in the setup round: no attack is measured on those"

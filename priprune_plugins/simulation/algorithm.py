@@ -79,11 +79,11 @@ class Algorithm:
         """Turn the optimiser's gradient into that of the plain loss."""
         return gradient
 
-    def memory(self, trainer: Any, client_id: int) -> dict[str, Tensor]:
-        """Return copies of what the trainer keeps of one client, to restore it after a probe."""
+    def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
+        """Return copies of what the trainer keeps of one client, to restore it after a probe or a dropped upload."""
         return {}
 
-    def restore(self, trainer: Any, client_id: int, memory: dict[str, Tensor]) -> None:
+    def restore(self, trainer: Any, client_id: int, memory: dict[str, Any]) -> None:
         """Put back what :meth:`memory` gave."""
 
     def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:
@@ -100,7 +100,7 @@ class Algorithm:
         """Return what the server knows was added to each step's gradient, ``[D]``, or None; called before training."""
         return None
 
-    def settle(self, trainer: Any, client_id: int, memory: dict[str, Tensor], pack: list[Tensor], sent: Tensor) -> None:
+    def settle(self, trainer: Any, client_id: int, memory: dict[str, Any], pack: list[Tensor], sent: Tensor) -> None:
         """Update what the trainer keeps of a client by what was really sent; only called where ``sent`` is not all."""
 
 

@@ -90,7 +90,8 @@ class ClientRunner:
         """Run one client's round and return what it leaves."""
         batches = self._draw(visit)
         client = self.client(visit, batches.first, len(batches) * self._epochs(visit))
-        memory = self.algorithm.memory(self.trainer, visit.client_id) if self.algorithm.stateful else {}
+        remembers = self.algorithm.stateful or not visit.keep
+        memory = self.algorithm.memory(self.trainer, visit.client_id) if remembers else {}
         offset = self.algorithm.known_offset(self.trainer, visit.payload, visit.client_id)
         self._begin(visit, client)
         pack = self._train(visit, client)
@@ -102,7 +103,7 @@ class ClientRunner:
             self._forget(visit, memory)
         return sent
 
-    def _forget(self, visit: Visit, memory: dict[str, Tensor]) -> None:
+    def _forget(self, visit: Visit, memory: dict[str, Any]) -> None:
         """Let a client whose upload cannot be used remember nothing of the round."""
         self.algorithm.restore(self.trainer, visit.client_id, memory)
         self.buffers.undo(visit.client_id)
@@ -186,7 +187,7 @@ class ClientRunner:
             apply_(client.weights, client.mask)
 
     def _sent(
-        self, visit: Visit, client: Client, pack: list[Tensor], memory: dict[str, Tensor], batches: ClientBatches
+        self, visit: Visit, client: Client, pack: list[Tensor], memory: dict[str, Any], batches: ClientBatches
     ) -> Sent:
         upload = self._upload(visit, client, pack)
         final = self._followed(client, upload, visit.host.before_upload(client, upload))

@@ -70,3 +70,18 @@ def test_dead_flow_is_refused(federation) -> None:
 def test_plugin_needs_no_data(federation, net) -> None:
     run = federation(SynFlow(rate=0.5), net).round()
     assert run.num_pruned == round(0.5 * int(run.layout.prunable.sum()))
+
+
+def test_weights_without_flow_go_first_and_together() -> None:
+    # Pooling takes one of four positions of a 2x2 map; from there 5 of a kernel's 9 weights see only padding.
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 4))
+    layout = Layout.of(net)
+    weights = torch.linspace(0.5, 1.5, layout.num_parameters)
+    dense = torch.ones_like(layout.prunable)
+    dry = layout.prunable & (synflow_scores(net, layout, weights, dense, (1, 2, 2)) == 0)
+    assert int(dry.sum()) == 10
+    mask = synflow_mask(net, layout, weights, layout.prunable, 0.5, (1, 2, 2))
+    assert int((~mask).sum()) == 13
+    assert not bool((mask & dry).any())
+    with pytest.raises(ScenarioError, match="the flow is 0 or underflowed in more weights than go"):
+        synflow_mask(net, layout, weights, layout.prunable, 0.2, (1, 2, 2))

@@ -1,6 +1,7 @@
 """Any FedLab trainer and handler of a user's own."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
@@ -8,6 +9,8 @@ from typing import Any, Literal
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.codecs import Codec
+
+_RESIDENT = frozenset({"_model", "flat", "dataset", "optimizer", "criterion", "_LOGGER", "steps", "loaded", "cache"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +26,7 @@ class FedLabPair(Algorithm):
         form: Whether element 0 of an upload is the client's ``weights`` or its ``update``.
         extras: Names of the further elements of an upload.
         vectors: Which of them have one number per parameter; these are withheld and pruned like the weights.
+        uniform: Which of them are averaged without sample weights.
         trainer_options: Further keyword arguments of the trainer's ``setup_optim``.
         handler_options: Keyword arguments of the handler's ``setup_optim``.
     """
@@ -32,17 +36,22 @@ class FedLabPair(Algorithm):
     form: Literal["weights", "update"] = "weights"
     extras: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
+    uniform: tuple[str, ...] = ()
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     handler_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.vectors) - set(self.extras))
-        if unknown:
-            raise ScenarioError(f"algorithm.vectors names {unknown[0]}, which is not among extras: {list(self.extras)}")
+        for key, names in (("vectors", self.vectors), ("uniform", self.uniform)):
+            unknown = sorted(set(names) - set(self.extras))
+            if unknown:
+                raise ScenarioError(
+                    f"algorithm.{key} names {unknown[0]}, which is not among extras: {list(self.extras)}"
+                )
 
     @property
     def codec(self) -> Codec:  # type: ignore[override]
-        return Codec(form=self.form, extras=self.extras, vectors=frozenset(self.vectors))
+        vectors, uniform = frozenset(self.vectors), frozenset(self.uniform)
+        return Codec(form=self.form, extras=self.extras, vectors=vectors, uniform=uniform)
 
     @property
     def trainer_class(self) -> type:  # type: ignore[override]
@@ -51,6 +60,13 @@ class FedLabPair(Algorithm):
     @property
     def handler_class(self) -> type:  # type: ignore[override]
         return _class(self.handler_path)
+
+    def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
+        """Return copies of all that the trainer holds beside model and data: which is one client's is not known."""
+        return {name: deepcopy(value) for name, value in vars(trainer).items() if name not in _RESIDENT}
+
+    def restore(self, trainer: Any, client_id: int, memory: dict[str, Any]) -> None:
+        vars(trainer).update(memory)
 
     def setup_trainer(self, trainer: Any, training: LocalTraining) -> None:
         trainer.setup_optim(training.epochs, training.batch_size, training.lr, **self.trainer_options)

@@ -42,11 +42,11 @@ class Scaffold(Algorithm):
     def setup_handler(self, handler: Any, training: LocalTraining) -> None:
         handler.setup_optim(self.server_lr)
 
-    def memory(self, trainer: Any, client_id: int) -> dict[str, Tensor]:
+    def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
         variate = trainer.cs[client_id]
         return {} if variate is None else {"c": variate.clone()}
 
-    def restore(self, trainer: Any, client_id: int, memory: dict[str, Tensor]) -> None:
+    def restore(self, trainer: Any, client_id: int, memory: dict[str, Any]) -> None:
         trainer.cs[client_id] = memory.get("c")
 
     def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:
@@ -67,6 +67,6 @@ class Scaffold(Algorithm):
         variate = trainer.cs[client_id]
         return payload[1].clone() if variate is None else payload[1] - variate
 
-    def settle(self, trainer: Any, client_id: int, memory: dict[str, Tensor], pack: list[Tensor], sent: Tensor) -> None:
+    def settle(self, trainer: Any, client_id: int, memory: dict[str, Any], pack: list[Tensor], sent: Tensor) -> None:
         before = memory.get("c", torch.zeros_like(pack[1]))
         trainer.cs[client_id] = torch.where(sent, before + pack[1], before)

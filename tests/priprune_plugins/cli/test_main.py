@@ -94,7 +94,7 @@ def test_check_refuses_a_plugin_without_hooks(
     scenario: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "cli_loud.py").write_text(LOUD.replace("    @hookimpl\n", ""), encoding="utf-8")
-    assert main(["check", str(scenario())]) == 1
+    assert main(["check", str(scenario())]) == 2
     assert "defines on_round_start without @hookimpl" in only_line(capsys.readouterr().err)
 
 

@@ -175,3 +175,48 @@ def test_the_positive_control_is_the_same_net_unpruned_and_undefended(run: Runne
     # Nothing is pruned or withheld: coordinates that the run prunes move like all others.
     assert moved[~side["mask"]].float().mean() > 0.05
     assert torch.isfinite(control).all()
+
+
+def test_a_defence_that_forgets_to_return_is_warned_about(run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(
+        "from dataclasses import dataclass\n"
+        "import torch\n"
+        "from priprune_plugins import hookimpl\n"
+        "@dataclass(frozen=True, eq=False)\n"
+        "class Forgets:\n"
+        "    @hookimpl\n"
+        "    def before_upload(self, upload):\n"
+        "        upload.withhold(torch.ones(upload.weights.numel(), dtype=torch.bool))\n"
+    )
+    folder = run("a", "defenses=[{name: 'forgetful:Forgets'}]", "attacks=[]", "audit=null")
+    assert any("withheld no coordinate in any round" in warning for warning in summary(folder)["warnings"])
+
+
+def test_a_diverged_model_is_warned_about(run: Runner) -> None:
+    folder = run("a", "algorithm.lr=1000000", "attacks=[]", "audit=null", "defenses=[]", "rounds=6")
+    assert any("diverged" in warning or "dropped" in warning for warning in summary(folder)["warnings"])
+
+
+def test_more_victims_than_clients_is_refused(run: Runner) -> None:
+    with pytest.raises(ScenarioError, match=r"audit\.victims is 99, but data has 12 clients"):
+        run("a", "audit.victims=99")
+
+
+def test_captures_stop_at_their_size_the_servers_side_included(run: Runner) -> None:
+    folder = run("a", "attacks=[]", "capture.max_gib=0.000001")
+    assert not list(folder.glob("captures/*"))
+    assert any("max_gib" in warning for warning in summary(folder)["warnings"])
+
+
+def test_each_attacked_upload_says_what_was_withheld_from_it(run: Runner) -> None:
+    folder = run("a")
+    rates = {line["group"]: line["withheld_rate"] for line in lines(folder / "privacy.jsonl")}
+    assert rates["control"] == 0.0
+    assert rates["audit"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_an_unfinished_run_is_not_attacked(run: Runner) -> None:
+    folder = run("a", "attacks=[]")
+    (folder / "summary.json").unlink()
+    with pytest.raises(ScenarioError, match="is an unfinished run"):
+        attack_run(folder, "gi", {})

@@ -12,6 +12,8 @@ from priprune_plugins import Client, hookimpl
 from priprune_plugins.generators import derived_seed, generator, seeded_globals
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.simulation.algorithm import Algorithm
+from priprune_plugins.simulation.algorithms.pair import FedLabPair
+from priprune_plugins.simulation.algorithms.scaffold import Scaffold
 from priprune_plugins.simulation.federation import Federation
 
 
@@ -89,3 +91,24 @@ def test_initial_weights_and_masks_come_from_different_streams() -> None:
     scores = torch.rand(1000, generator=generator(0, "server", 0, "pruner:random"))
     correlation = torch.corrcoef(torch.stack([weights, scores]))[0, 1]
     assert abs(float(correlation)) < 0.1
+
+
+def test_probes_change_no_bit_of_a_stateful_pair_of_the_users_own(federation: Callable[..., Federation]) -> None:
+    pair = FedLabPair(
+        trainer_path="fedlab.contrib.algorithm.scaffold:ScaffoldSerialClientTrainer",
+        handler_path="fedlab.contrib.algorithm.scaffold:ScaffoldServerHandler",
+        form="update",
+        extras=("dc",),
+        vectors=("dc",),
+        uniform=("dc",),
+        handler_options={"lr": 1.0},
+    )
+    plain, probed, built_in = federation(pair), federation(pair), federation(Scaffold())
+    for round_idx in range(3):
+        for federated in (plain, built_in):
+            federated.aggregate(federated.train(federated.start_round(round_idx)))
+        client_ids = probed.start_round(round_idx)
+        probed.runner.run(replace(probed.visit(client_ids[0]), purpose="audit", batch_size=1, keep=False))
+        probed.aggregate(probed.train(client_ids))
+    assert torch.equal(plain.server.weights, probed.server.weights)
+    assert torch.equal(plain.server.weights, built_in.server.weights)
