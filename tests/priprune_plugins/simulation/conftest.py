@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from priprune_plugins.data.federation import FederatedImages, federate
 from torch import nn
 
 from priprune_plugins.data.digits import Digits
+from priprune_plugins.data.federation import FederatedImages, federate
 from priprune_plugins.layout import Layout
 from priprune_plugins.messages import Facts
 from priprune_plugins.plugins import PluginHost, Registered
