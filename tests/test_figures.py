@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -60,11 +61,18 @@ def test_absent_zeros_never_trains_with_a_defence(tmp_path: Path, defense: str) 
 
 
 def test_sgi_reconstructs_through_random_pruning_where_gi_does_not(tmp_path: Path) -> None:
-    attacks = figures(tmp_path, ATTACK)["attacks"]
-    assert attacks["sgi"]["psnr_db"] >= 17
-    assert attacks["sgi"]["nmi"] >= 0.35
-    assert attacks["gi"]["psnr_db"] <= 9
-    assert attacks["sgi"]["positive_control"]["passed"]
+    # Ten victims of two seeds: with three, GI's mean wanders by a decibel from seed to seed. SGI takes its default
+    # starts, with which its positive control passes; from noise alone it does not always.
+    attacks = "attacks=[{name: sgi, iterations: 200}, {name: gi, iterations: 200, starts: [uniform], tv: [0.0001]}]"
+    runs = []
+    for seed in (0, 1):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        runs.append(figures(folder, ATTACK, attacks, f"seed={seed}", "audit.victims=5")["attacks"])
+    assert fmean(read["sgi"]["psnr_db"] for read in runs) >= 17
+    assert fmean(read["sgi"]["nmi"] for read in runs) >= 0.35
+    assert fmean(read["gi"]["psnr_db"] for read in runs) <= 9
+    assert all(read["sgi"]["positive_control"]["passed"] for read in runs)
 
 
 @pytest.mark.parametrize(("defense", "protects"), [("largest", True), ("random_withhold", False)])

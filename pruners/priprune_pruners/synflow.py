@@ -67,39 +67,51 @@ def synflow_mask(
         path: ``exponential`` or ``linear`` density.
         rule: Selection rule of each step.
 
+    Weights that carry no flow at all go together at the first step, as in the official code: on VGG-11 those are the
+    parts of the last kernels that see only padding where the pooling looks.
+
     Raises:
-        ScenarioError: A layer lost all its weights, or the scores no longer tell weights apart.
+        ScenarioError: A layer lost all its weights, or more weights carry no flow than are to go.
     """
     double, mask = weights.detach().double(), torch.ones_like(candidates)
     for step in range(1, iterations + 1 if rate > 0 else 1):
         scores = synflow_scores(model, layout, double, mask, image_shape)
         scores.masked_fill_(~mask, -torch.inf)
-        before, mask = mask, select(scores, candidates, 1 - density_at(step, iterations, rate, path), rule)
+        goes = max(1 - density_at(step, iterations, rate, path), _share_without_flow(scores, candidates, rate))
+        before, mask = mask, select(scores, candidates, goes, rule)
         _refuse_collapse(scores, before & ~mask, mask & candidates, candidates, layout, f"step {step} of {iterations}")
     return mask
+
+
+def _share_without_flow(scores: Tensor, candidates: Tensor, most: float) -> float:
+    share = int((candidates & (scores <= 0)).count_nonzero()) / max(int(candidates.count_nonzero()), 1)
+    return share if share <= most else 0.0
 
 
 def _refuse_collapse(
     scores: Tensor, removed: Tensor, kept: Tensor, candidates: Tensor, layout: Layout, where: str
 ) -> None:
-    advice = "lower pruner.rate or take more pruner.iterations"
     layers = zip(layout.names, layout.layers(candidates), layout.layers(kept), strict=True)
     dead = [name for name, allowed, left in layers if bool(allowed.any()) and not bool(left.any())]
     if dead:
+        advice = "lower pruner.rate or take more pruner.iterations"
         raise ScenarioError(f"pruner synflow: layer {dead[0]} lost all its weights at {where}; {advice}")
     # A removed score of 0 beside a kept one of 0: the choice between them would mean nothing.
     dry = scores == 0
     if bool((dry & removed).any()) and bool((dry & kept).any()):
-        raise ScenarioError(f"pruner synflow: the flow is 0 or underflowed, no order left at {where}; {advice}")
+        raise ScenarioError(
+            f"pruner synflow: the flow is 0 or underflowed in more weights than go, no order left at {where}; raise "
+            "pruner.rate or choose another pruner"
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class SynFlow(Targets):
     """One mask at round 0 from the architecture and the initial weights alone, at the server.
 
-    Departures: float64 scoring and an error on collapse, where the official code keeps a mask of another size. Our
-    models standardise their input themselves: the input of ones passes through that, so channels may weigh
-    differently where the data set's constants differ per channel.
+    Departures: float64 scoring, and an error on collapse (a dead layer, or more weights without flow than are to go),
+    where the official code keeps a mask of another size. Our models standardise their input themselves: the input of
+    ones passes through that, so channels may weigh differently where the data set's constants differ per channel.
 
     Args:
         rate: Fraction of the prunable weights removed, in [0, 1).
