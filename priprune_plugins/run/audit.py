@@ -37,7 +37,6 @@ class Auditor:
     def __init__(self, scenario: Scenario, federation: Federation, host: PluginHost, store: CaptureStore) -> None:
         self._scenario = scenario
         self._federation = federation
-        self._host = host
         self._attackers = host.only(["attacks"])
         self._store = store
         self._open = False
@@ -87,6 +86,7 @@ class Auditor:
             batch_size=audit.batch_size,
             steps=steps,
             keep=False,
+            observed=True,
         )
         sent = self._federation.runner.run(visit)
         self._attackers.on_server_receive(self._federation.server, sent.upload)
@@ -103,6 +103,7 @@ class Auditor:
             batch_size=1,
             steps=1,
             keep=False,
+            observed=True,
         )
         sent = self._federation.runner.run(visit)
         self._keep(control_key(visit.round_idx, index), "control", sent, visit)

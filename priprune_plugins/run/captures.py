@@ -33,14 +33,12 @@ class Capture:
         group: Who made it: a probe, the training itself, or the positive control.
         round_idx: Round.
         client_ids: Sender or senders.
-        batch_size: Images a step of this upload.
     """
 
     key: str
     group: Group
     round_idx: int
     client_ids: tuple[int, ...]
-    batch_size: int
 
 
 class CaptureStore:
@@ -214,7 +212,7 @@ def control_key(round_idx: int, index: int) -> str:
 def _capture(path: Path) -> Capture:
     with _opened(path, "cpu") as file:
         about = json.loads(file.metadata()["about"])
-    return Capture(path.stem, about["group"], about["round"], tuple(about["clients"]), about["batch_size"])
+    return Capture(path.stem, about["group"], about["round"], tuple(about["clients"]))
 
 
 def _read(path: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -37,6 +37,7 @@ class Visit:
         batch_size: Images a step.
         steps: Steps, or None for ``epochs`` passes.
         keep: False for a probe: nothing that the client or the trainer remembers may change.
+        observed: Whether the upload may be captured, and what the server knows of it is wanted.
     """
 
     client_id: int
@@ -49,6 +50,7 @@ class Visit:
     batch_size: int
     steps: int | None
     keep: bool = True
+    observed: bool = False
 
 
 class ClientRunner:
@@ -92,7 +94,8 @@ class ClientRunner:
         client = self.client(visit, batches.first, len(batches) * self._epochs(visit))
         remembers = self.algorithm.stateful or not visit.keep
         memory = self.algorithm.memory(self.trainer, visit.client_id) if remembers else {}
-        offset = self.algorithm.known_offset(self.trainer, visit.payload, visit.client_id)
+        known = self.algorithm.known_offset
+        offset = known(self.trainer, visit.payload, visit.client_id) if visit.observed else None
         self._begin(visit, client)
         pack = self._train(visit, client)
         self._end(visit, client)
@@ -205,7 +208,7 @@ class ClientRunner:
             present=present,
             received=client.received,
             start=client.start,
-            truth=batches.distinct(),
+            batches=batches,
             loss=self.trainer.drained_loss(),
             withheld_rate=rate,
             gradient_mass_withheld=mass,

@@ -149,7 +149,7 @@ class Federation:
         """
         received: list[Sent] = []
         for client_id in client_ids:
-            sent = self.runner.run(self.visit(client_id))
+            sent = self.runner.run(replace(self.visit(client_id), observed=seen is not None))
             if not sent.finite:
                 self._refuse(client_id)
                 continue

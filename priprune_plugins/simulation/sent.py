@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from priprune_plugins.masks import apply_
 from priprune_plugins.messages import Batch, Upload
+from priprune_plugins.simulation.batches import ClientBatches
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +23,7 @@ class Sent:
         present: ``[D]`` bool, True where the client sent: neither pruned nor withheld; None = everywhere.
         received: ``[D]`` the broadcast.
         start: ``[D]`` weights when training began; for ``audit/`` only.
-        truth: The distinct images ``[B, C, H, W]`` trained on and their labels ``[B]``; for ``audit/`` only.
+        batches: The batches trained on; for ``audit/`` only.
         loss: Mean training loss, or None.
         withheld_rate: Withheld / coordinates that the base mask leaves.
         gradient_mass_withheld: Share of the update's L1 norm that was withheld, or None where the update is 0.
@@ -35,7 +37,7 @@ class Sent:
     present: Tensor | None
     received: Tensor
     start: Tensor
-    truth: Batch
+    batches: ClientBatches
     loss: float | None
     withheld_rate: float
     gradient_mass_withheld: float | None
@@ -52,6 +54,11 @@ class Sent:
         return replace(self, upload=replace(self.upload, extras=extras), start=self.received, offset=None)
 
     @property
+    def truth(self) -> Batch:
+        """The distinct images ``[B, C, H, W]`` trained on and their labels ``[B]``; for ``audit/`` only."""
+        return self.batches.distinct()
+
+    @cached_property
     def finite(self) -> bool:
         """Whether everything that is sent is finite; a withheld coordinate may be anything."""
         tensors = [self.upload.weights, *self.upload.extras.values(), *self.upload.buffers.values()]
