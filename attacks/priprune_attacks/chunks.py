@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from priprune_attacks.gradients import Gradients, PlainGradients
+from priprune_attacks.local_steps import LocalSteps
 from priprune_plugins import Facts
 
 GIB = 1 << 30
+_ONE_STEP = LocalSteps()
 # Copies of every activation, unfolded inputs included, that a double backward keeps: two to three were measured on
 # small nets and Conv-2 at batches of 1 to 20; the rest is slack for the allocator and for plain double backward.
 _COPIES = 6
@@ -51,12 +53,32 @@ def chunks(num_victims: int, num_restarts: int, most_rows: int) -> list[Chunk]:
     return [Chunk((victim,), part) for victim in range(num_victims) for part in parts]
 
 
-def most_rows(gradients: Gradients, facts: Facts, num_images: int, num_restarts: int, max_gib: float) -> int:
-    """Return how many rows fit into ``max_gib``: an estimate, from the sizes of one image's activations."""
+def most_rows(
+    gradients: Gradients,
+    facts: Facts,
+    num_images: int,
+    num_restarts: int,
+    max_gib: float,
+    steps: LocalSteps = _ONE_STEP,
+) -> int:
+    """Return how many rows fit into ``max_gib``: an estimate, from the sizes of one image's activations.
+
+    Args:
+        gradients: The engine with its model.
+        facts: Public facts.
+        num_images: Images of one row.
+        num_restarts: Rows of one victim, which share its target.
+        max_gib: The budget.
+        steps: Local steps that are unrolled, each with the graph of its own images.
+    """
     point = next(gradients.model.parameters())
     parameters = facts.layout.num_parameters
     formed = parameters if isinstance(gradients, PlainGradients) else _convolution_weights(gradients.model)
-    floats = _COPIES * num_images * _activations(gradients.model, facts, point) + _GRADIENT_COPIES * formed
+    batches = [len(range(num_images)[chosen]) for chosen in steps.batches(num_images)]  # images of each step
+    # At each step a Linear layer takes the inputs and deltas of all steps before.
+    past = sum(sum(batches[:step]) for step in range(len(batches)))
+    floats = _COPIES * sum(batches) * _activations(gradients.model, facts, point)
+    floats += _GRADIENT_COPIES * len(batches) * formed + _COPIES * past * _linear_widths(gradients.model)
     # Target and mask belong to a victim, whose restarts share them.
     floats += 2 * parameters // num_restarts
     return max(1, int(max_gib * GIB / (floats * point.element_size())))
@@ -85,6 +107,10 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 def _convolution_weights(model: nn.Module) -> int:
     return sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Conv2d))
+
+
+def _linear_widths(model: nn.Module) -> int:
+    return sum(m.in_features + m.out_features for m in model.modules() if isinstance(m, nn.Linear))
 
 
 def _activations(model: nn.Module, facts: Facts, point: Tensor) -> int:

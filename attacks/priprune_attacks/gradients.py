@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from priprune_attacks.layers import Layer, LayerTarget, factorable_layers, recording
+from priprune_attacks.layers import Layer, factorable_layers, replaced
 from priprune_attacks.objectives import Products
-from priprune_attacks.products import Dropped, LayerMask, formed_products
+from priprune_attacks.paths import Formed
+from priprune_attacks.products import formed_products
+from priprune_attacks.target_batch import TargetBatch
 from priprune_attacks.targets import Target
+from priprune_attacks.trails import Trail, trail_of
 from priprune_plugins import Layout
 
 _log = logging.getLogger(__name__)
 _TOLERANCE = 1e-3
-# A handful of weights that are zero by chance do not make a whole layer pay for a mask.
-_FEW_PER_VICTIM = 64
+
+__all__ = ["FactoredGradients", "Gradients", "PlainGradients", "TargetBatch", "gradients_of"]
 
 
 class Gradients(Protocol):
@@ -29,7 +32,7 @@ class Gradients(Protocol):
 
     model: nn.Module
 
-    def products(self, images: Tensor, labels: Tensor, targets: "TargetBatch") -> Products:
+    def products(self, images: Tensor, labels: Tensor, targets: TargetBatch) -> Products:
         """Return the inner products, differentiable in images and labels.
 
         Args:
@@ -40,23 +43,6 @@ class Gradients(Protocol):
         ...
 
 
-class TargetBatch:
-    """The targets of V victims on one point, split by layer."""
-
-    def __init__(self, targets: Sequence[Target], layout: Layout) -> None:
-        self.layers = []
-        for shape, part in zip(layout.shapes, layout.slices, strict=True):
-            stacked = torch.stack([target.gradient[part].view(shape) for target in targets])  # [V, *shape]
-            self.layers.append(LayerTarget(stacked, _layer_mask(targets, part, shape)))
-        squares = [torch.linalg.vecdot(layer.target.flatten(1), layer.target.flatten(1)) for layer in self.layers]
-        self.square = torch.stack(squares, -1).unsqueeze(1)  # [V, 1, layers]
-
-    def products(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> Products:
-        """Gather each layer's ``(dot [V, R], square [V, R])``, in the layout's order."""
-        dots, squares = zip(*pairs, strict=True)
-        return Products(torch.stack(dots, -1), torch.stack(squares, -1), self.square)
-
-
 class FactoredGradients:
     """All rows in one pass; weight gradients of Linear layers are never formed where a closed form is cheaper."""
 
@@ -65,17 +51,22 @@ class FactoredGradients:
         self.layers = layers
 
     def products(self, images: Tensor, labels: Tensor, targets: TargetBatch) -> Products:
-        rows = (images.shape[0], images.shape[1])
-        with recording(self.layers) as calls:
+        trails = [trail_of(layer, (images.shape[0], images.shape[1]), targets.paths) for layer in self.layers]
+        for chosen in targets.steps.batches(images.shape[2]):
+            self._step(images[:, :, chosen], labels[:, :, chosen], trails)
+        compared = targets.factored.layers
+        pairs = {index: pair for trail in trails for index, pair in trail.products(compared).items()}
+        return targets.products([pairs[index] for index in sorted(pairs)])
+
+    def _step(self, images: Tensor, labels: Tensor, trails: Sequence[Trail]) -> None:
+        with replaced(self.layers, [trail.forward for trail in trails]) as calls:
             logits = self.model(images.flatten(0, 2))
         records = [call for (call,) in calls]
         # Each image's loss is divided by B only: the rows' losses are summed, so that no row scales another's deltas.
         loss = functional.cross_entropy(logits, labels.flatten(0, 2), reduction="sum") / images.shape[2]
         deltas = torch.autograd.grad(loss, [output for _, output in records], create_graph=True)
-        pairs: dict[int, tuple[Tensor, Tensor]] = {}
-        for layer, (inputs, _), delta in zip(self.layers, records, deltas, strict=True):
-            pairs |= layer.products(inputs, delta, targets.layers, rows)
-        return targets.products([pairs[index] for index in sorted(pairs)])
+        for trail, (inputs, _), delta in zip(trails, records, deltas, strict=True):
+            trail.append(inputs, delta)
 
 
 class PlainGradients:
@@ -83,21 +74,36 @@ class PlainGradients:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.requires_grad_()
-        self.parameters = list(model.parameters())
+        self.names = [name for name, _ in model.named_parameters()]
 
     def products(self, images: Tensor, labels: Tensor, targets: TargetBatch) -> Products:
-        victims, restarts = images.shape[:2]
-        rows = [[self._gradient(images[v, r], labels[v, r]) for r in range(restarts)] for v in range(victims)]
+        rows = [
+            [self._mean_gradient(image, label, targets, victim) for image, label in zip(*of_victim, strict=True)]
+            for victim, of_victim in enumerate(zip(images, labels, strict=True))
+        ]
         pairs = []
         for index, layer in enumerate(targets.layers):
             grads = torch.stack([torch.stack([row[index] for row in of_victim]) for of_victim in rows])
-            pairs.append(formed_products(grads, layer.target, layer.mask))
+            pairs.append(formed_products(grads, layer.dense, layer.mask))
         return targets.products(pairs)
 
-    def _gradient(self, images: Tensor, labels: Tensor) -> list[Tensor]:
-        loss = functional.cross_entropy(self.model(images), labels)
-        grads = torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True)
-        return [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, grads, strict=True)]
+    def _mean_gradient(self, images: Tensor, labels: Tensor, targets: TargetBatch, victim: int) -> list[Tensor]:
+        """Return the mean gradient of one row over its local steps, per parameter tensor."""
+        trail = [Formed(path.of_victim(victim)) for path in targets.paths]
+        for chosen in targets.steps.batches(images.shape[0]):
+            for tensor, grad in zip(trail, self._gradient(images[chosen], labels[chosen], trail), strict=True):
+                tensor.gradients.append(grad.view(1, 1, *grad.shape))
+        return [tensor.mean()[0, 0] for tensor in trail]
+
+    def _gradient(self, images: Tensor, labels: Tensor, trail: Sequence[Formed]) -> list[Tensor]:
+        """Return the gradient of one step's images at the weights that the trail leads to."""
+        weights: list[Tensor] = list(self.model.parameters())
+        if trail[0].gradients:
+            weights = [weight + tensor.moved()[0, 0] for weight, tensor in zip(weights, trail, strict=True)]
+        logits = torch.func.functional_call(self.model, dict(zip(self.names, weights, strict=True)), (images,))
+        loss = functional.cross_entropy(logits, labels)
+        grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+        return [torch.zeros_like(w) if g is None else g for w, g in zip(weights, grads, strict=True)]
 
 
 def gradients_of(model: nn.Module, layout: Layout, image_shape: Sequence[int], num_classes: int) -> Gradients:
@@ -117,7 +123,7 @@ def _agrees(
     noise = torch.Generator().manual_seed(0)
     images = torch.rand(2, 1, 2, *image_shape, generator=noise).to(point).requires_grad_()
     labels = functional.one_hot(torch.arange(4) % num_classes, num_classes).view(2, 1, 2, -1).to(point)
-    with recording(layers) as calls:
+    with replaced(layers, [layer.forward for layer in layers]) as calls:
         model(images.flatten(0, 2))
     if any(len(call) != 1 for call in calls):
         return False
@@ -129,22 +135,3 @@ def _agrees(
     scale = (plain.square * plain.target_square).sqrt()
     close = (factored.dot - plain.dot).abs() <= _TOLERANCE * scale + torch.finfo(scale.dtype).tiny
     return bool((close & torch.isclose(factored.square, plain.square, rtol=_TOLERANCE)).all())
-
-
-def _layer_mask(targets: Sequence[Target], part: slice, shape: torch.Size) -> LayerMask:
-    """Return what the masks of all victims are in one layer, in the form that its products are cheapest with."""
-    if all(target.mask is None for target in targets):
-        return None
-    masks = torch.stack([_mask_of(target)[part] for target in targets])  # [V, size]
-    dropped = len(targets) * masks.shape[1] - int(masks.sum())
-    if dropped == 0:
-        return None
-    if len(shape) == 2 and dropped <= min(_FEW_PER_VICTIM * len(targets), masks.numel() // _FEW_PER_VICTIM):
-        victims, flat = torch.nonzero(~masks, as_tuple=True)
-        return Dropped(victims, flat // shape[1], flat % shape[1])
-    shared = masks[:1] if bool((masks == masks[:1]).all()) else masks
-    return shared.view(-1, *shape).to(targets[0].gradient.dtype)
-
-
-def _mask_of(target: Target) -> Tensor:
-    return torch.ones_like(target.gradient, dtype=torch.bool) if target.mask is None else target.mask

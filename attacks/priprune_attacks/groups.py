@@ -1,4 +1,4 @@
-"""Which victims may share a batch: same weights, same number of images, same treatment of their labels."""
+"""Which victims may share a batch: same weights, same number of images and steps, same treatment of their labels."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from priprune_attacks.gradients import Gradients, gradients_of
-from priprune_attacks.labels import LastLayer, count_labels
+from priprune_attacks.labels import Guesses, LabelRule
+from priprune_attacks.last_layer import LastLayer
+from priprune_attacks.local_steps import LocalSteps
+from priprune_attacks.precision import Precision, in_precision
 from priprune_attacks.shared_model import model_at
 from priprune_attacks.targets import Target
 from priprune_plugins import Facts, Observation
@@ -24,12 +27,14 @@ class Victim:
     Args:
         index: Its position among all observations of the call.
         observation: What the server holds.
-        labels: ``[B]`` counted labels, or None where they are searched with the images.
+        labels: Guesses at the labels: ``[B]`` each, or None where they are searched with the images.
+        steps: The local steps that its gradient is matched over.
     """
 
     index: int
     observation: Observation
-    labels: Tensor | None
+    labels: Guesses
+    steps: LocalSteps
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,34 +50,62 @@ class Group:
         return self.victims[0].observation.num_images
 
     @property
-    def search_labels(self) -> bool:
-        return self.victims[0].labels is None
+    def steps(self) -> LocalSteps:
+        """The local steps of any of the victims: as many and as large as those of all."""
+        return self.victims[0].steps
+
+    @property
+    def num_guesses(self) -> int:
+        return len(self.victims[0].labels)
+
+
+def readings(
+    observations: Sequence[tuple[int, Observation]], target_of: TargetOf
+) -> list[tuple[TargetOf, Sequence[tuple[int, Observation]]]]:
+    """Return how the observations are read: as the targets say, and those of several local steps as one step too.
+
+    Unrolling is exact where training is stable. Where steps overshoot, its loss is too rugged to descend, while the
+    first step's gradient dominates the update, which one step matches well; the losses tell which is the case.
+    """
+    several = [(index, seen) for index, seen in observations if target_of(seen).steps.count > 1]
+    unrolled = [(target_of, observations)]
+    return [*unrolled, (lambda seen: target_of(seen).as_one_step, several)] if several else unrolled
 
 
 def grouped(
-    observations: Sequence[tuple[int, Observation]], target_of: TargetOf, search_labels: bool, seed: int
+    observations: Sequence[tuple[int, Observation]],
+    target_of: TargetOf,
+    labels: LabelRule,
+    seed: int,
+    precision: Precision = "fp32",
 ) -> Iterator[Group]:
     """Yield all victims in groups, one model at a time.
 
     Args:
         observations: Those that can be attacked, each with its index in the call.
         target_of: Gives the weights that a gradient was taken at.
-        search_labels: Leave all labels to the search; otherwise only those that the last layer does not tell.
+        labels: Gives the guesses at an observation's labels.
         seed: Seed of the public noise that labels are counted with.
+        precision: Of the matching gradients.
     """
     for members in _sharing_weights(observations, target_of):
         first = members[0][1]
         facts = first.facts
         model = model_at(facts, target_of(first).point, first.broadcast_buffers)
-        last = None if search_labels else LastLayer.of(model, facts, stream(seed, "labels"))
-        gradients = gradients_of(model, facts.layout, facts.image_shape, facts.num_classes)
-        victims = [Victim(i, o, count_labels(last, target_of(o), o.num_images)) for i, o in members]
+        last = LastLayer.of(model, facts, stream(seed, "labels"), first.public)
+        exact = gradients_of(model, facts.layout, facts.image_shape, facts.num_classes)
+        gradients = in_precision(exact, precision, facts.layout)
+        victims = [_victim(index, seen, target_of(seen), last, labels) for index, seen in members]
         for _, batch in groupby(sorted(victims, key=_batch_key), key=_batch_key):
             yield Group(facts, gradients, tuple(batch))
 
 
-def _batch_key(victim: Victim) -> tuple[int, bool]:
-    return victim.observation.num_images, victim.labels is None
+def _victim(index: int, seen: Observation, target: Target, last: LastLayer | None, labels: LabelRule) -> Victim:
+    return Victim(index, seen, labels(last, target, seen), target.steps)
+
+
+def _batch_key(victim: Victim) -> tuple[int, list[bool], tuple[float, ...]]:
+    return victim.observation.num_images, [labels is None for labels in victim.labels], victim.steps.key
 
 
 def _sharing_weights(

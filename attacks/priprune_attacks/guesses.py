@@ -26,7 +26,7 @@ class Guess:
         if float(match[restart]) < self._match:
             self._match, self.failed = float(match[restart]), None
             row = (victim, restart)
-            labels = descended.logits[row].argmax(-1)
+            labels = descended.labels[row].argmax(-1)
             self._best = (descended.images[row].clone(), labels, descended.trace[:, victim, restart].clone())
 
     def fail(self, reason: str) -> None:

@@ -1,131 +1,110 @@
-"""Label recovery: how many images of each class are behind a gradient, from the last layer alone.
+"""Label rules: what an attack takes the labels of one observation to be, or that it searches for them.
 
-For cross-entropy the gradient of the last bias is ``g_k = mean softmax_k - n_k / B``, so that ``n_k = B (mean
-softmax_k - g_k)``. The mean softmax is not known to the server; a forward pass on public noise stands in for it,
-which is exact after rounding on fresh models. On trained ones it misleads, so what holds for any model goes first: a
-class whose ``g_k`` is negative is there at least ``ceil(-B g_k)`` times, which at B = 1 is the rule of iDLG (Zhao,
-Mopuri, Bilen 2020, arXiv:2001.02610).
+A rule returns guesses, each ``[B]`` int64 labels or None, which leaves the labels to be searched with the images
+(joint). Every guess is tried with every restart and the attack's own loss decides.
 """
 
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from priprune_attacks.shared_model import last_linear
-from priprune_attacks.starts import near_mean
+from priprune_attacks.counts import Counts, solve_counts
+from priprune_attacks.last_layer import LastLayer
 from priprune_attacks.targets import Target
-from priprune_plugins import Facts
+from priprune_plugins import Observation, ScenarioError
 
-_PROBES = 64
-# A bias gradient is a difference of float32 weights divided by the learning rate: no zero is exact.
-_NOISE = 1e-3
-_TINY = 1e-12
+Guesses = tuple[Tensor | None, ...]
+LabelRule = Callable[[LastLayer | None, Target, Observation], Guesses]
+LabelName = Literal["count", "joint", "both", "true"]
+
+# Moving one image between classes raises the squared error by 2 where both counts came out whole.
+_UNSURE = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class LastLayer:
-    """What a public forward pass says about the layer that gives the logits.
+def searched(last: LastLayer | None, target: Target, observation: Observation) -> Guesses:
+    """Leave the labels to the search."""
+    return (None,)
+
+
+def counted(last: LastLayer | None, target: Target, observation: Observation, most: int = 1) -> Guesses:
+    """Count them on the last layer, and search those that it does not tell.
 
     Args:
-        weight: Position of its weight ``[K, I]`` in the flat vector.
-        bias: Position of its bias ``[K]``, or None.
-        softmax: ``[K]`` mean class probabilities on public images.
-        features: ``[I]`` mean input of the layer on public images.
+        last: The last layer, or None.
+        target: What the observation says.
+        observation: What the server holds.
+        most: Guesses at most: after the likeliest come those that move one image between classes, nearest first, but
+            only where the solution is unsure.
     """
+    guesses = count_guesses(last, target, observation.num_images, most)
+    return tuple(guesses) or (None,)
 
-    weight: slice
-    bias: slice | None
-    softmax: Tensor
-    features: Tensor
 
-    @classmethod
-    def of(cls, model: nn.Module, facts: Facts, generator: torch.Generator) -> "LastLayer | None":
-        """Return it, or None where no Linear layer has one output per class."""
-        name = last_linear(model, facts.num_classes)
-        if name is None:
-            return None
-        softmax, features = _probed(model, name, facts, generator)
-        slices = dict(zip(facts.layout.names, facts.layout.slices, strict=True))
-        return cls(slices[f"{name}.weight"], slices.get(f"{name}.bias"), softmax, features)
+def counted_and_searched(last: LastLayer | None, target: Target, observation: Observation, most: int = 1) -> Guesses:
+    """Try both: under a defence that withholds the largest entries the counts may be wrong or missing."""
+    return (*count_guesses(last, target, observation.num_images, most), None)
 
-    @property
-    def num_classes(self) -> int:
-        return int(self.softmax.numel())
 
-    def logit_gradient(self, target: Target) -> tuple[Tensor, Tensor]:
-        """Return ``g [K]``, the mean loss gradient at the logits, and ``known [K]`` bool.
+def granted(last: LastLayer | None, target: Target, observation: Observation) -> Guesses:
+    """Take the true labels, a stronger threat that the scenario declares by ``labels: true``."""
+    if observation.labels is None:
+        raise ScenarioError("labels: true needs the true labels, which only the host grants; use labels: count")
+    return (observation.labels,)
 
-        A withheld bias entry is read from its row of the weight gradient, ``g_k`` times the features, over those
-        entries of the row that are there; the scale comes from the classes that have both. A class is unknown whose
-        bias entry is withheld and whose row holds nothing but zeros.
-        """
-        rows = target.gradient[self.weight].view(self.num_classes, -1)
-        told = (rows != 0).any(1)
-        features = (self._seen(target, self.weight).view_as(rows) * self.features).sum(1)
-        from_rows = rows.sum(1) / features.clamp_min(_TINY)
-        if self.bias is None:
-            return from_rows, told
-        bias, sent = target.gradient[self.bias], self._seen(target, self.bias)
-        both = sent & told
-        fit = (bias * from_rows)[both].sum() / from_rows[both].square().sum()
-        scale = torch.where(fit.isfinite() & (fit > 0), fit, 1.0)
-        return torch.where(sent, bias, scale * from_rows), sent | told
 
-    def _seen(self, target: Target, part: slice) -> Tensor:
-        if target.mask is None:
-            return torch.ones_like(target.gradient[part], dtype=torch.bool)
-        return target.mask[part]
+def label_rule(name: LabelName, most: int = 1) -> LabelRule:
+    """Return the rule of that name, with at most ``most`` counted guesses."""
+    if name == "count":
+        return partial(counted, most=most)
+    if name == "both":
+        return partial(counted_and_searched, most=most)
+    return searched if name == "joint" else granted
 
 
 def count_labels(last: LastLayer | None, target: Target, num_images: int) -> Tensor | None:
-    """Return ``[B]`` int64 labels, sorted, or None where the last layer does not tell them.
+    """Return ``[B]`` int64 labels, sorted, or None where the last layer does not tell them."""
+    return next(iter(count_guesses(last, target, num_images)), None)
 
-    None means that the labels have to be searched with the images (``joint``): there is no last Linear layer, or two
-    or more classes are entirely withheld and the others do not account for all ``B`` images. One class that is entirely
-    withheld takes what is left.
+
+def count_guesses(last: LastLayer | None, target: Target, num_images: int, most: int = 1) -> list[Tensor]:
+    """Return up to ``most`` guesses of ``[B]`` int64 labels, sorted, the likeliest first.
+
+    None come back where the labels have to be searched: there is no last Linear layer, or two or more classes are
+    entirely withheld and the others do not account for all ``B`` images. One class that is entirely withheld takes
+    what is left. One image needs no solving: its class alone has a negative entry, which is iDLG's rule.
     """
     if last is None:
-        return None
-    gradient, known = last.logit_gradient(target)
-    wanted = num_images * (last.softmax - gradient).where(known, torch.zeros_like(gradient))
-    least = (-num_images * (gradient + _NOISE)).ceil().clamp(0, num_images).where(known, torch.zeros_like(gradient))
-    unknown = torch.nonzero(~known).squeeze(1)
-    if unknown.numel() == 0:
-        return _as_labels(_filled_up(least, wanted, known, num_images))
-    counts = torch.maximum(least, wanted.round())
-    missing = num_images - counts.sum()
-    if missing > 0:
+        return []
+    head = last.gradient(target)
+    if num_images == 1 and bool(head.known.all()):
+        return [head.logits.argmin().unsqueeze(0)]
+    solution = solve_counts(last, head, num_images)
+    if solution.missing:
+        unknown = torch.nonzero(~head.known).squeeze(1)
         if unknown.numel() > 1:
-            return None
-        counts[unknown] = missing
-    return _as_labels(_filled_up(counts, wanted, known, num_images))
+            return []
+        solution.counts[unknown] = solution.missing
+    return [_as_labels(counts) for counts in [solution.counts, *_neighbours(solution, head.known, most - 1)]]
 
 
 def _as_labels(counts: Tensor) -> Tensor:
     return torch.arange(counts.numel(), device=counts.device).repeat_interleave(counts.long())
 
 
-def _filled_up(counts: Tensor, wanted: Tensor, known: Tensor, num_images: int) -> Tensor:
-    """Give what is left, image by image, to the known class that lacks most; take from the one with too many."""
-    counts = counts.clone()
-    while (total := int(counts.sum())) != num_images:
-        lack = wanted - counts
-        if total < num_images:
-            counts[lack.where(known, -inf).argmax()] += 1
-        else:
-            counts[lack.where(counts > 0, inf).argmin()] -= 1
-    return counts
-
-
-def _probed(model: nn.Module, name: str, facts: Facts, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the mean softmax and the mean features of the last layer on public images."""
-    taken: list[Tensor] = []
-    hook = model.get_submodule(name).register_forward_hook(lambda _, inputs, __: taken.append(inputs[0]))
-    try:
-        with torch.no_grad():
-            logits = model(near_mean(facts, _PROBES, generator).to(next(model.parameters())))
-    finally:
-        hook.remove()
-    return logits.softmax(-1).mean(0), taken[-1].flatten(0, -2).mean(0)
+def _neighbours(solution: Counts, known: Tensor, most: int) -> list[Tensor]:
+    """Return the counts with one image moved, where that raises the squared error by less than ``_UNSURE``."""
+    if most < 1:
+        return []
+    lack = solution.wanted - solution.counts
+    givers = known & (solution.counts > solution.least)
+    price = 2.0 * (1.0 + lack.unsqueeze(1) - lack.unsqueeze(0))  # [from, to]
+    allowed = givers.unsqueeze(1) & known.unsqueeze(0)
+    allowed.fill_diagonal_(False)
+    price = price.where(allowed, torch.inf)
+    cheapest = price.flatten().argsort(stable=True)[:most]
+    moves = [divmod(int(index), len(lack)) for index in cheapest if price.flatten()[index] < _UNSURE]
+    unit = torch.eye(len(lack)).to(lack)
+    return [solution.counts - unit[giver] + unit[taker] for giver, taker in moves]

@@ -5,18 +5,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional
 
-from priprune_attacks.products import LayerMask, Pair, convolution_products, formed_products, linear_products
+from priprune_attacks.convolution import Geometry, convolve
+from priprune_attacks.factors import Factors
+from priprune_attacks.layer_masks import LayerMask
+from priprune_attacks.weight_gradients import DIRECT_WORK
 from priprune_plugins import Layout
+
+Forward = Callable[[Tensor], Tensor]
+Calls = list[list[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True, eq=False)
 class LayerTarget:
-    """Target ``[V, *shape]`` of one parameter tensor, and the mask of what is compared."""
+    """Target ``[V, *shape]`` of one parameter tensor or its factors, and the mask of what is compared."""
 
-    target: Tensor
+    target: Tensor | Factors
     mask: LayerMask
+
+    @property
+    def dense(self) -> Tensor:
+        """The target ``[V, *shape]``; what factors say where nothing is compared means nothing."""
+        return self.target.left @ self.target.right if isinstance(self.target, Factors) else self.target
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,33 +37,16 @@ class Layer:
     weight: int
     bias: int | None
 
-    def products(
-        self, inputs: Tensor, deltas: Tensor, targets: Sequence[LayerTarget], rows: tuple[int, int]
-    ) -> dict[int, Pair]:
-        """Return ``<g, G>`` and ``||M * g||^2``, each ``[V, R]``, by position in the layout.
-
-        Args:
-            inputs: ``[V*R*B, ...]`` what the module took.
-            deltas: ``[V*R*B, ...]`` gradient of the loss at what the module gave.
-            targets: One per parameter tensor of the whole layout.
-            rows: ``(V, R)``.
-        """
-        weight = targets[self.weight]
-        if isinstance(self.module, nn.Linear):
-            a = inputs.reshape(*rows, -1, self.module.in_features)
-            d = deltas.reshape(*rows, -1, self.module.out_features)
-            result = {self.weight: linear_products(d, a, weight.target, weight.mask)}
-            summed = d.sum(2)
-        else:
-            patches = _unfolded(self.module, inputs)  # [V*R*B, I, L]
-            d = deltas.reshape(*rows, -1, self.module.out_channels, patches.shape[-1])  # [V, R, B, O, L]
-            patches = patches.view(*rows, -1, *patches.shape[1:])  # [V, R, B, I, L]
-            result = {self.weight: convolution_products(d, patches, weight.target, weight.mask)}
-            summed = d.sum((2, -1))
-        if self.bias is not None:
-            bias = targets[self.bias]
-            result[self.bias] = formed_products(summed, bias.target, bias.mask)
-        return result
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return what the module gives, by the way whose double backward is cheapest."""
+        module = self.module
+        if isinstance(module, nn.Conv2d):
+            positions = inputs.shape[-2:].numel() // (module.stride[0] * module.stride[1])
+            work = inputs.shape[0] * positions * module.weight.numel()
+            if inputs.device.type == "cpu" and work >= DIRECT_WORK:
+                return convolve(inputs, module.weight, Geometry.of(module), module.bias)
+            return nn.Conv2d.forward(module, inputs)
+        return nn.Linear.forward(module, inputs)
 
 
 def factorable_layers(model: nn.Module, layout: Layout) -> tuple[Layer, ...] | None:
@@ -72,28 +65,29 @@ def factorable_layers(model: nn.Module, layout: Layout) -> tuple[Layer, ...] | N
 
 
 @contextmanager
-def recording(layers: Sequence[Layer]) -> Iterator[list[list[tuple[Tensor, Tensor]]]]:
-    """Record (input, output) of every call of each layer inside the block."""
-    calls: list[list[tuple[Tensor, Tensor]]] = [[] for _ in layers]
+def replaced(layers: Sequence[Layer], forwards: Sequence[Forward]) -> Iterator[Calls]:
+    """Let each layer's module compute its entry of ``forwards`` inside the block; record (input, output) of every call.
 
-    def recorder(index: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda _, inputs, output: calls[index].append((inputs[0], output))
+    Functional calls with other parameters would not do: rows of a batch have different weights after a local step.
+    """
+    calls: Calls = [[] for _ in layers]
 
-    hooks = [layer.module.register_forward_hook(recorder(i)) for i, layer in enumerate(layers)]
+    def recording(forward: Forward, record: list[tuple[Tensor, Tensor]]) -> Forward:
+        def run(inputs: Tensor) -> Tensor:
+            output = forward(inputs)
+            record.append((inputs, output))
+            return output
+
+        return run
+
+    for layer, forward, record in zip(layers, forwards, calls, strict=True):
+        layer.module.__dict__["forward"] = recording(forward, record)
     try:
         yield calls
     finally:
-        for hook in hooks:
-            hook.remove()
+        for layer in layers:
+            del layer.module.__dict__["forward"]
 
 
 def _plain(module: nn.Conv2d) -> bool:
     return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-
-
-def _unfolded(module: nn.Conv2d, inputs: Tensor) -> Tensor:
-    padding = (int(module.padding[0]), int(module.padding[1]))
-    kernel, dilation, stride = module.kernel_size, module.dilation, module.stride
-    if kernel == (1, 1) and stride == (1, 1) and padding == (0, 0):
-        return inputs.flatten(2)
-    return functional.unfold(inputs, kernel, dilation, padding, stride)

@@ -1,11 +1,12 @@
 """Gradient matching: find images whose gradient looks like the one that the uploads give away.
 
 An attack of this family is a :class:`Recipe`, and :func:`match` carries it out: observations that share weights are
-one batch with all their restarts, in chunks within a memory budget. Each guess is chosen by the attack's own losses.
+one batch with all their tries (restarts times label guesses), in chunks within a memory budget. Each reconstruction is
+chosen by the attack's own losses.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import torch
@@ -13,15 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from priprune_attacks.chunks import Chunk, chunks, most_rows, run_in_halves
+from priprune_attacks.compiled import compiled
 from priprune_attacks.gradients import TargetBatch
-from priprune_attacks.groups import Group, Victim, grouped
+from priprune_attacks.groups import Group, Victim, grouped, readings
 from priprune_attacks.guesses import Guess
+from priprune_attacks.labels import LabelRule, counted
+from priprune_attacks.latent import Latent, Pixels
 from priprune_attacks.objectives import Objective, cosine
 from priprune_attacks.optimise import Descent, descend
+from priprune_attacks.penalties import Penalty
+from priprune_attacks.precision import Precision
 from priprune_attacks.priors import Prior, total_variation
 from priprune_attacks.starts import STARTS, StartName
 from priprune_attacks.targets import Target, pseudo_gradient
-from priprune_plugins import Observation, Reconstruction
+from priprune_plugins import Facts, Observation, Progress, Reconstruction, ScenarioError
 from priprune_plugins.generators import generator as stream
 
 _REPORT_EVERY = 25
@@ -29,10 +35,15 @@ _REPORT_EVERY = 25
 
 @dataclass(frozen=True)
 class Restart:
-    """One try: where it starts, and how strongly the prior pulls."""
+    """One try: where it starts, how strongly the prior pulls, and which of several draws of that start it takes."""
 
     start: StartName
     strength: float
+    draw: int = 0
+
+
+def _pixels(facts: Facts) -> Latent:
+    return Pixels()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,32 +55,53 @@ class Recipe:
         restarts: Tries per observation.
         objective: Distance of a dummy gradient to the target.
         prior: What the restarts' strengths multiply.
-        search_labels: Search the labels with the images, instead of counting them on the last layer first.
+        penalties: Further terms of the loss, each with its own fixed weight.
+        labels: Guesses at the labels; each is tried with every restart.
+        label_noise: Standard deviation of the logits that a search for labels starts from; 0 gives equal
+            probabilities.
+        latent: What is searched in place of pixels, for images of the given facts.
         descent: Iterations and optimiser.
         max_gib: Memory that one batch may take, an estimate; halved further when memory runs out.
+        precision: Of the matching gradients, see :mod:`priprune_attacks.precision`.
+        compile: Compile them, see :mod:`priprune_attacks.compiled`.
     """
 
     target: Callable[[Observation], Target] = pseudo_gradient
     restarts: Sequence[Restart] = field(default=(Restart("mean", 1e-2),))
     objective: Objective = cosine
     prior: Prior = total_variation
-    search_labels: bool = False
+    penalties: Sequence[Penalty] = ()
+    labels: LabelRule = counted
+    label_noise: float = 0.0
+    latent: Callable[[Facts], Latent] = _pixels
     descent: Descent = field(default_factory=Descent)
     max_gib: float = 2.0
+    precision: Precision = "fp32"
+    compile: bool = False
 
 
-def restarts(starts: Sequence[StartName], strengths: Sequence[float]) -> tuple[Restart, ...]:
-    """Return every start with every strength of the prior."""
-    return tuple(Restart(start, strength) for start, strength in product(starts, strengths))
+def restarts(starts: Sequence[StartName], strengths: Sequence[float], draws: int = 1) -> tuple[Restart, ...]:
+    """Return every start with every strength of the prior, ``draws`` times each."""
+    return tuple(Restart(*chosen) for chosen in product(starts, strengths, range(draws)))
+
+
+def not_empty(attack: object, *options: str) -> None:
+    """Refuse an attack whose tuple ``options`` leave it nothing to try."""
+    for option in options:
+        if not getattr(attack, option):
+            name = type(attack).__name__.lower()
+            raise ScenarioError(f"attack {name}: {option} must hold at least one value, got []")
 
 
 def match(
     observations: Sequence[Observation],
     recipe: Recipe,
     generator: torch.Generator,
-    progress: Callable[[float], None],
+    progress: Progress,
 ) -> list[Reconstruction]:
     """Return one reconstruction per observation, in order.
+
+    What unrolls several local steps is also matched as one step, and the reading with the lower loss is kept.
 
     A row keeps its best iterate by its own total loss, the prior included. Among an observation's restarts the lowest
     loss without the prior wins, because strengths differ between restarts. A restart without any finite loss is
@@ -82,14 +114,17 @@ def match(
         observations: What the server holds; their tensors' device is where the work is done.
         recipe: The attack.
         generator: One number is drawn from it.
-        progress: Gets the share done, in [0, 1].
+        progress: Gets the share done, in [0, 1], and now and then the lowest loss of the rows at work.
     """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     guesses = [Guess(observation, recipe.target(observation).flaw) for observation in observations]
     sound = [(index, guess.observation) for index, guess in enumerate(guesses) if guess.failed is None]
-    bar = _Bar(progress, len(sound) * len(recipe.restarts) * recipe.descent.iterations)
-    for group in grouped(sound, recipe.target, recipe.search_labels, seed):
-        _Batch(group, recipe, seed, guesses, bar).run()
+    parts = readings(sound, recipe.target)
+    num_victims = sum(len(members) for _, members in parts)
+    bar = _Bar(progress, num_victims * len(recipe.restarts) * recipe.descent.iterations)
+    for target_of, members in parts:
+        for group in grouped(members, target_of, recipe.labels, seed, recipe.precision):
+            _Batch(group, replace(recipe, target=target_of), seed, guesses, bar).run()
     progress(1.0)
     return [guess.reconstruction() for guess in guesses]
 
@@ -105,41 +140,63 @@ class _Batch:
     bar: "_Bar"
 
     def run(self) -> None:
-        group, num_restarts = self.group, len(self.recipe.restarts)
-        rows = most_rows(group.gradients, group.facts, group.num_images, num_restarts, self.recipe.max_gib)
-        for chunk in chunks(len(group.victims), num_restarts, rows):
+        group, num_tries = self.group, len(self._tries)
+        rows = most_rows(group.gradients, group.facts, group.num_images, num_tries, self.recipe.max_gib, group.steps)
+        for chunk in chunks(len(group.victims), num_tries, rows):
             run_in_halves(chunk, self._attack, self._fail)
 
-    def _attack(self, chunk: Chunk) -> None:
-        victims = [self.group.victims[v] for v in chunk.victims]
-        tries = [self.recipe.restarts[r] for r in chunk.restarts]
-        targets = TargetBatch([self.recipe.target(victim.observation) for victim in victims], self.group.facts.layout)
-        images = torch.stack([torch.stack([self._start(victim, t.start) for t in tries]) for victim in victims])
-        labels = torch.stack([self._labels(victim) for victim in victims]).unsqueeze(1).repeat(1, len(tries), 1, 1)
-        strengths = images.new_tensor([t.strength for t in tries])
+    @property
+    def _tries(self) -> list[tuple[Restart, int]]:
+        """Every restart with every label guess, by its index."""
+        return list(product(self.recipe.restarts, range(self.group.num_guesses)))
 
-        def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            probabilities = labels.softmax(-1) if self.group.search_labels else labels
-            distance = self.recipe.objective(self.group.gradients.products(images, probabilities, targets))
-            return distance + strengths * self.recipe.prior(images), distance
+    def _attack(self, chunk: Chunk) -> None:
+        recipe, latent = self.recipe, self.recipe.latent(self.group.facts)
+        victims = [self.group.victims[v] for v in chunk.victims]
+        seen = [victim.observation for victim in victims]
+        tries = [self._tries[t] for t in chunk.restarts]
+        targets = TargetBatch([recipe.target(observation) for observation in seen], self.group.facts.layout)
+        starts = torch.stack(
+            [torch.stack([self._start(victim, restart) for restart, _ in tries]) for victim in victims]
+        )
+        labels = torch.stack([torch.stack([self._labels(victim, *one) for one in tries]) for victim in victims])
+        strengths = starts.new_tensor([restart.strength for restart, _ in tries])
+        free = starts.new_tensor([victims[0].labels[guess] is None for _, guess in tries]).bool().view(-1, 1, 1)
+
+        def compare(images: Tensor, probabilities: Tensor) -> Tensor:
+            return recipe.objective(self.group.gradients.products(images, probabilities, targets))
+
+        distance_of = compiled(compare) if recipe.compile else compare
+
+        def loss(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            images = latent.decode(values)
+            probabilities = torch.where(free, labels.softmax(-1), labels)
+            distance = distance_of(images, probabilities)
+            total = distance + strengths * recipe.prior(images)
+            for penalty in recipe.penalties:
+                total = total + penalty(images, self.group.gradients.model, seen)
+            return total, distance
 
         report = self.bar.counter(len(chunk))
-        descended = descend(loss, images, labels, self.group.search_labels, self.recipe.descent, report)
+        found = descend(loss, latent.encode(starts), labels, recipe.descent, report)
+        found = replace(found, images=latent.decode(found.images).clamp(0.0, 1.0))
         for position, victim in enumerate(victims):
-            self.guesses[victim.index].offer(descended, position)
+            self.guesses[victim.index].offer(found, position)
 
-    def _start(self, victim: Victim, name: StartName) -> Tensor:
+    def _start(self, victim: Victim, restart: Restart) -> Tensor:
         """Draw a start on the CPU, so that every device starts from the same bits."""
         seen = victim.observation
-        draws = stream(self.seed, "start", name, seen.round_idx, *seen.client_ids)
-        return STARTS[name](seen.facts, seen.num_images, draws).to(seen.broadcast)
+        draws = stream(self.seed, "start", restart.start, restart.draw, seen.round_idx, *seen.client_ids)
+        return STARTS[restart.start](seen.facts, seen.num_images, draws).to(seen.broadcast)
 
-    def _labels(self, victim: Victim) -> Tensor:
-        """Return ``[B, K]``: one-hot labels, or logits of equal probabilities to be searched from."""
-        seen = victim.observation
-        if victim.labels is None:
-            return seen.broadcast.new_zeros(seen.num_images, seen.facts.num_classes)
-        return functional.one_hot(victim.labels, seen.facts.num_classes).to(seen.broadcast)
+    def _labels(self, victim: Victim, restart: Restart, guess: int) -> Tensor:
+        """Return ``[B, K]``: one-hot labels, or logits to be searched from."""
+        seen, labels = victim.observation, victim.labels[guess]
+        if labels is not None:
+            return functional.one_hot(labels, seen.facts.num_classes).to(seen.broadcast)
+        draws = stream(self.seed, "label start", restart.start, restart.draw, seen.round_idx, *seen.client_ids)
+        noise = torch.randn(seen.num_images, seen.facts.num_classes, generator=draws)
+        return self.recipe.label_noise * noise.to(seen.broadcast)
 
     def _fail(self, chunk: Chunk, reason: str) -> None:
         for victim in chunk.victims:
@@ -149,17 +206,17 @@ class _Batch:
 class _Bar:
     """Turns row-iterations into calls of ``progress``."""
 
-    def __init__(self, progress: Callable[[float], None], total: int) -> None:
+    def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
         self._total = max(1, total)
         self._done = 0
 
-    def counter(self, rows: int) -> Callable[[int], None]:
+    def counter(self, rows: int) -> Callable[[int, Tensor], None]:
         """Return what counts an iteration of ``rows`` rows; a repeated iteration does not count past the end."""
 
-        def count(iteration: int) -> None:
+        def count(iteration: int, losses: Tensor) -> None:
             self._done = min(self._total, self._done + rows)
             if iteration % _REPORT_EVERY == 0:
-                self._progress(self._done / self._total)
+                self._progress(self._done / self._total, float(losses.min()))
 
         return count

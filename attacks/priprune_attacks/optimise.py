@@ -1,17 +1,26 @@
-"""Adam on a batch of guesses, each with its own best iterate; nothing here waits for the device.
-
-Adam works elementwise, so rows (victims and restarts) do not touch each other.
-"""
+"""The descent of a batch of guesses, each with its own best iterate; nothing here waits for the device."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from priprune_attacks.adam import Adam
+
 Schedule = Callable[[float], float]
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Report = Callable[[int, Tensor], None]
+
+
+class Optimiser(Protocol):
+    """Moves rows that do not touch each other; one object serves one descent."""
+
+    def step_(self, values: Tensor, grad: Tensor, loss: Tensor, lr: float) -> None:
+        """Move ``values [V, R, N]`` in place, given gradient ``[V, R, N]`` and loss ``[V, R]`` measured there."""
+        ...
 
 
 def cosine_decay(share: float) -> float:
@@ -24,41 +33,44 @@ def constant(share: float) -> float:
     return 1.0
 
 
+@dataclass(frozen=True)
+class Cooling:
+    """A factor that falls from ``first`` to 1 at a constant rate: what a prior is multiplied by while it cools.
+
+    A strong prior at first leads past the many local minima that matching has on nets with rectifiers and pooling; at
+    the end it no longer blurs. Departure from the papers of gradient matching, which keep their priors constant.
+
+    Args:
+        first: The factor at the start, at least 1.
+    """
+
+    first: float
+
+    def __call__(self, share: float) -> float:
+        return float(self.first ** (1.0 - share))
+
+
 @dataclass(frozen=True, eq=False)
 class Descent:
     """How guesses are improved.
 
     Args:
         iterations: Loss evaluations.
-        lr: Adam's learning rate at the start; images are in [0, 1].
+        lr: Learning rate at the start; images are in [0, 1].
         schedule: Factor on it over the share of steps done.
-        sign: Give Adam the sign of the gradient, as Geiping et al. (2020) do.
+        optimiser: Makes the optimiser: ``Adam``, ``partial(Adam, sign=True)``, ``LBFGS`` or a third party's.
+        bounded: Clamp images (or what they are decoded from) to [0, 1] after every step. A quasi-Newton method has to
+            go without: its pairs would describe another path.
+        heat: Factor on what the loss adds to the match, over the share of steps done; 1 at the end, which is what the
+            best iterate is chosen by.
     """
 
     iterations: int = 300
     lr: float = 0.1
     schedule: Schedule = cosine_decay
-    sign: bool = False
-
-
-@dataclass(eq=False)
-class Adam:
-    """Adam (Kingma and Ba, ICLR 2015, arXiv:1412.6980) without weight decay, its learning rate given at every step."""
-
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    _steps: int = field(default=0, init=False)
-    _moments: tuple[Tensor, Tensor] | None = field(default=None, init=False)
-
-    def step_(self, values: Tensor, grad: Tensor, lr: float) -> None:
-        """Move ``values`` against ``grad``, in place."""
-        first, second = self._moments or (torch.zeros_like(grad), torch.zeros_like(grad))
-        self._moments = (first, second)
-        self._steps += 1
-        first.lerp_(grad, 1.0 - self.betas[0])
-        second.mul_(self.betas[1]).addcmul_(grad, grad, value=1.0 - self.betas[1])
-        unbias = 1.0 - self.betas[0] ** self._steps, 1.0 - self.betas[1] ** self._steps
-        values.addcdiv_(first, (second / unbias[1]).sqrt_().add_(self.eps), value=-lr / unbias[0])
+    optimiser: Callable[[], Optimiser] = Adam
+    bounded: bool = True
+    heat: Schedule = constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,67 +78,66 @@ class Descended:
     """The best iterate of each row by its own total loss.
 
     Args:
-        images: ``[V, R, B, C, H, W]``.
-        logits: ``[V, R, B, K]``.
+        images: ``[V, R, B, ...]`` images, or what they are decoded from.
+        labels: ``[V, R, B, K]`` as :func:`descend` takes them.
         total: ``[V, R]`` loss with the prior; infinite where no iterate had a finite one.
         match: ``[V, R]`` loss without the prior, of the same iterate.
         trace: ``[iterations, V, R]`` loss without the prior.
     """
 
     images: Tensor
-    logits: Tensor
+    labels: Tensor
     total: Tensor
     match: Tensor
     trace: Tensor
 
 
-def descend(
-    loss: Loss, images: Tensor, logits: Tensor, search_labels: bool, rule: Descent, report: Callable[[int], None]
-) -> Descended:
-    """Minimise ``loss(images, logits) -> (total [V, R], match [V, R])`` from the given start.
+def descend(loss: Loss, images: Tensor, labels: Tensor, rule: Descent, report: Report) -> Descended:
+    """Minimise ``loss(images, labels) -> (total [V, R], match [V, R])`` from the given start.
 
     Losses belong to the iterate that they were measured at, and the best iterate is kept together with its own loss.
-    Images are clamped to [0, 1] after every step.
+    Labels move where the loss depends on them.
 
     Args:
-        loss: Differentiable in both arguments.
-        images: ``[V, R, B, C, H, W]``.
-        logits: ``[V, R, B, K]`` of the labels; moved only with ``search_labels``.
-        search_labels: Whether labels are searched too.
+        loss: Differentiable in the images, and in those labels that are searched.
+        images: ``[V, R, B, ...]``.
+        labels: ``[V, R, B, K]``.
         rule: Iterations and optimiser.
-        report: Called with the number of every iteration.
+        report: Called with the number of every iteration and its losses ``[V, R]`` without the prior.
     """
-    free = [images.clone().requires_grad_(), logits.clone().requires_grad_(search_labels)]
-    moved = free if search_labels else free[:1]
-    optimisers = [Adam() for _ in moved]
-    best = _Best(free)
-    trace = []
+    size = images[0, 0].numel()
+    values = torch.cat([images.flatten(2), labels.flatten(2)], -1)
+    optimiser, best, trace = rule.optimiser(), _Best(values), []
     for iteration in range(rule.iterations):
-        total, match = loss(free[0], free[1])
-        grads = torch.autograd.grad(total.sum(), moved)
-        best.update_(free, total.detach(), match.detach())
-        trace.append(match.detach())
-        lr = rule.lr * rule.schedule(iteration / rule.iterations)
-        with torch.no_grad():
-            for adam, values, grad in zip(optimisers, moved, grads, strict=True):
-                adam.step_(values, grad.sign() if rule.sign else grad, lr)
-            free[0].clamp_(0.0, 1.0)
-        report(iteration)
-    return Descended(best.values[0], best.values[1], best.total, best.match, torch.stack(trace))
+        values.requires_grad_()
+        share = iteration / rule.iterations
+        total, match = loss(values[..., :size].view_as(images), values[..., size:].view_as(labels))
+        (grad,) = torch.autograd.grad(_heated(total, match, rule.heat(share)).sum(), values)
+        values, total, match = values.detach(), total.detach(), match.detach()
+        best.update_(values, total, match)
+        trace.append(match)
+        optimiser.step_(values, grad, total, rule.lr * rule.schedule(share))
+        if rule.bounded:
+            values[..., :size].clamp_(0.0, 1.0)
+        report(iteration, match)
+    found = best.values[..., :size].reshape(images.shape), best.values[..., size:].reshape(labels.shape)
+    return Descended(*found, best.total, best.match, torch.stack(trace))
+
+
+def _heated(total: Tensor, match: Tensor, heat: float) -> Tensor:
+    return total if heat == 1.0 else match + heat * (total - match)
 
 
 class _Best:
     """Per row the values with the lowest finite total loss so far, chosen on the device."""
 
-    def __init__(self, values: list[Tensor]) -> None:
-        self.values = [value.detach().clone() for value in values]
-        self.total = values[0].new_full(values[0].shape[:2], math.inf)
+    def __init__(self, values: Tensor) -> None:
+        self.values = values.clone()
+        self.total = values.new_full(values.shape[:2], math.inf)
         self.match = self.total.clone()
 
-    def update_(self, values: list[Tensor], total: Tensor, match: Tensor) -> None:
+    def update_(self, values: Tensor, total: Tensor, match: Tensor) -> None:
         better = total < self.total
         self.total = torch.where(better, total, self.total)
         self.match = torch.where(better, match, self.match)
-        for kept, value in zip(self.values, values, strict=True):
-            rows = better.view(*better.shape, *(1,) * (kept.dim() - 2))
-            kept.copy_(torch.where(rows, value.detach(), kept))
+        self.values = torch.where(better.unsqueeze(-1), values, self.values)

@@ -1,6 +1,7 @@
 """What a picture looks like before any gradient is known: priors map images ``[..., B, C, H, W]`` to ``[...]``.
 
-A prior sums over the images, so that its pull on one image does not depend on how many others there are.
+A prior sums over the images, so that its pull on one image does not depend on how many others there are. What needs
+the model or the upload besides is a penalty: see :mod:`priprune_attacks.penalties`.
 """
 
 from collections.abc import Callable
@@ -26,3 +27,15 @@ def total_variation(images: Tensor) -> Tensor:
 def l2_norm(images: Tensor) -> Tensor:
     """Return the mean squared pixel value, summed over images."""
     return images.square().mean((-1, -2, -3)).sum(-1)
+
+
+def group_consistency(images: Tensor) -> Tensor:
+    """Return the mean squared distance of ``[V, R, B, C, H, W]`` to the mean over a victim's restarts, ``[V, R]``.
+
+    The restarts are the group. Its gradient is the same whether the mean is held fixed or not, because deviations from
+    a mean sum to 0. Only restarts of one chunk see each other: a small memory budget makes smaller groups.
+
+    Reference: Yin, Mallya, Vahdat, Alvarez, Kautz, Molchanov, "See through Gradients: Image Batch Recovery via
+    GradInversion", CVPR 2021, arXiv:2104.07586, equation 11, with the pixel-wise mean as consensus (no registration).
+    """
+    return (images - images.mean(1, keepdim=True)).square().mean((-1, -2, -3)).sum(-1)

@@ -4,8 +4,11 @@ Reference: PriPrune, Algorithm 2 and Figure 7.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
+from priprune_attacks.adam import Adam
 from priprune_attacks.gi import GI
+from priprune_attacks.labels import searched
 from priprune_attacks.matching import Recipe, Restart
 from priprune_attacks.optimise import Descent, constant
 from priprune_attacks.targets import MaskRule, Reference, literal_target
@@ -46,7 +49,7 @@ class SGI(GI):
             target=literal_target,
             restarts=(Restart("uniform", 0.0),),
             objective=usual.objective,
-            search_labels=True,
-            descent=Descent(_PAPER_ITERATIONS, _PAPER_LR, constant, self.sign),
+            labels=searched,
+            descent=Descent(_PAPER_ITERATIONS, _PAPER_LR, constant, partial(Adam, sign=self.sign)),
             max_gib=self.max_gib,
         )

@@ -1,4 +1,4 @@
-"""Where a reconstruction starts: images ``[B, C, H, W]`` in [0, 1] from public facts and a generator of its own."""
+"""Where a reconstruction starts: images ``[B, C, H, W]`` from public facts and a generator of its own."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -9,7 +9,7 @@ from torch import Tensor
 from priprune_plugins import Facts
 
 Start = Callable[[Facts, int, torch.Generator], Tensor]
-StartName = Literal["mean", "black", "uniform"]
+StartName = Literal["mean", "black", "uniform", "normal"]
 
 # Enough to tell the images of a batch apart, too little to be seen.
 _JITTER = 0.02
@@ -31,4 +31,14 @@ def near_black(facts: Facts, num_images: int, generator: torch.Generator) -> Ten
     return _JITTER * uniform_noise(facts, num_images, generator)
 
 
-STARTS: Mapping[StartName, Start] = {"mean": near_mean, "black": near_black, "uniform": uniform_noise}
+def normal_noise(facts: Facts, num_images: int, generator: torch.Generator) -> Tensor:
+    """Return images of standard normal noise, outside of [0, 1] as often as not: the start of the DLG papers."""
+    return torch.randn(num_images, *facts.image_shape, generator=generator, device=generator.device)
+
+
+STARTS: Mapping[StartName, Start] = {
+    "mean": near_mean,
+    "black": near_black,
+    "uniform": uniform_noise,
+    "normal": normal_noise,
+}

@@ -4,12 +4,13 @@ Reference: PriPrune, Algorithm 2, lines 3 and 4, with two corrections: the sign 
 minus a gradient) and the reference, which is the weights that the client was sent this round and not its last upload.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from priprune_attacks.local_steps import LocalSteps
 from priprune_plugins import Observation
 
 MaskRule = Literal["none", "known", "recovered"]
@@ -25,11 +26,18 @@ class Target:
         point: ``[D]`` weights at which the matching gradient is taken.
         gradient: ``[D]`` pseudo-gradient, 0 where ``mask`` is False.
         mask: ``[D]`` bool, the coordinates that are compared; None = all.
+        steps: The local steps that the matching gradient is the mean over; one step by default, at ``point``.
     """
 
     point: Tensor
     gradient: Tensor
     mask: Tensor | None
+    steps: LocalSteps = field(default_factory=LocalSteps)
+
+    @property
+    def as_one_step(self) -> "Target":
+        """The same gradient, taken for one step's at ``point``."""
+        return replace(self, steps=LocalSteps())
 
     @property
     def flaw(self) -> str | None:
@@ -74,29 +82,35 @@ def compared(observation: Observation, rule: MaskRule, fill: Fill) -> Tensor | N
 
 
 def pseudo_gradient(
-    observation: Observation, mask: MaskRule = "recovered", fill: Fill = "broadcast", reference: Reference = "broadcast"
+    observation: Observation,
+    mask: MaskRule = "recovered",
+    fill: Fill = "broadcast",
+    reference: Reference = "broadcast",
+    unroll: bool = True,
 ) -> Target:
-    """Return ``(reference - upload) / (lr * steps)``, the mean gradient over the local steps, at the reference.
+    """Return ``(reference - upload) / (lr * steps)``, the mean gradient over the local steps, from the reference on.
 
-    Several local steps count as one at the reference: exact for one step of plain SGD, an approximation otherwise
-    (weights move between steps; momentum and proximal terms are taken for gradient). What the server knows was added
-    to each step's gradient, SCAFFOLD's control variates, is subtracted.
+    What the server knows was added to each step's gradient, SCAFFOLD's control variates, is subtracted; where steps
+    are unrolled it moves their weights, and FedProx's term is part of them.
 
     Args:
         observation: What the server holds.
         mask: Which coordinates are compared, see :func:`compared`.
         fill: What an absent coordinate counts, see :func:`filled_upload`.
         reference: ``broadcast``, what the client was sent; ``dense``, the server's weights before its base mask.
+        unroll: Match several local steps by making them again from the reference, on the guess and under the known
+            base mask unless ``mask`` is ``none``, see :class:`LocalSteps`. Otherwise they count as one step at the
+            reference, an approximation: weights move between steps.
     """
     point = observation.broadcast if reference == "broadcast" else observation.server_weights
     kept = compared(observation, mask, fill)
-    steps = observation.facts.steps(observation.num_samples)
-    gradient = (point - filled_upload(observation, fill)) / (observation.facts.lr * steps)
+    steps = LocalSteps.of(observation, masked=mask != "none")
+    gradient = (point - filled_upload(observation, fill)) / (steps.lr * steps.count)
     if observation.offset is not None:
         gradient = gradient - observation.offset
     if kept is not None:
         gradient = gradient.masked_fill_(~kept, 0.0)
-    return Target(point, gradient, kept)
+    return Target(point, gradient, kept, steps) if unroll and steps.count > 1 else Target(point, gradient, kept)
 
 
 def literal_target(observation: Observation) -> Target:

@@ -9,23 +9,32 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from priprune_attacks import products
+from priprune_attacks import factors, layers, masked_product, products, weight_gradients
 from priprune_attacks.gradients import FactoredGradients, PlainGradients, TargetBatch, gradients_of
+from priprune_attacks.local_steps import LocalSteps
 from priprune_attacks.objectives import cosine
-from priprune_attacks.targets import Target
+from priprune_attacks.shared_model import model_at
+from priprune_attacks.targets import Target, pseudo_gradient
 from priprune_plugins.layout import Layout
 
 CLASSES = 5
 
 
 def autograd_loss(model: nn.Module, layout: Layout, images: Tensor, labels: Tensor, target: Target) -> Tensor:
-    """Cosine distance of one row, images ``[B, C, H, W]``, from explicit weight gradients."""
-    parameters = [parameter.detach().requires_grad_() for parameter in model.parameters()]
-    named = dict(zip(layout.names, parameters, strict=True))
-    logits = torch.func.functional_call(model, named, (images,))
-    loss = functional.cross_entropy(logits, labels)
-    grads = torch.autograd.grad(loss, parameters, create_graph=True)
-    flat = torch.cat([grad.flatten() for grad in grads])
+    """Cosine distance of one row, images ``[B, C, H, W]``, from SGD written out with explicit weights."""
+    start = torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).requires_grad_()
+    steps, weights = target.steps, start
+    for chosen in steps.batches(len(images)):
+        logits = torch.func.functional_call(model, layout.unflatten(weights), (images[chosen],))
+        loss = functional.cross_entropy(logits, labels[chosen])
+        (grad,) = torch.autograd.grad(loss, weights, create_graph=True)
+        if steps.count == 1:
+            flat = grad
+            break
+        offset = torch.zeros_like(start) if steps.offset is None else steps.offset
+        move = -steps.lr * (grad + offset + steps.pull * (weights - start))
+        weights = weights + (move if steps.mask is None else move * steps.mask)
+        flat = (start - weights) / (steps.lr * steps.count) - (offset if steps.mask is None else offset * steps.mask)
     if target.mask is not None:
         flat = flat * target.mask
     return 1 - flat @ target.gradient / (flat.norm() * target.gradient.norm())
@@ -56,16 +65,24 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, CLASSES))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     network=networks(),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 4)),
-    kept=st.sampled_from(["all", "nearly all", "shared", "per victim"]),
+    kept=st.sampled_from(["all", "nearly all", "shared", "shared but a few", "per victim"]),
+    local=st.sampled_from(["one", "several", "pulled", "offset"]),
     most_pairs=st.sampled_from([0, 78]),
+    direct_work=st.sampled_from([0, 1 << 62]),
     seed=st.integers(0, 2**31),
 )
 def test_factored_loss_and_input_gradient_equal_autograd(
-    network: nn.Sequential, shape: tuple[int, int, int], kept: str, most_pairs: int, seed: int
+    network: nn.Sequential,
+    shape: tuple[int, int, int],
+    kept: str,
+    local: str,
+    most_pairs: int,
+    direct_work: int,
+    seed: int,
 ) -> None:
     draws = torch.Generator().manual_seed(seed)
     network = network.double()
@@ -78,10 +95,26 @@ def test_factored_loss_and_input_gradient_equal_autograd(
     labels = torch.rand(victims, restarts, batch, CLASSES, generator=draws, dtype=torch.float64).softmax(-1)
     share = {"all": 1.0, "nearly all": 0.99}.get(kept, 0.6)
     masks = torch.rand(victims, layout.num_parameters, generator=draws) < share
-    masks = masks[:1].expand_as(masks) if kept == "shared" else masks
+    base = masks.any(0)
+    if kept.startswith("shared"):
+        masks = masks[:1].expand_as(masks).clone()
+        base = masks[0].clone()
+        masks[-1, -CLASSES - 1] &= kept == "shared"
     gradients = torch.randn(victims, layout.num_parameters, generator=draws, dtype=torch.float64)
-    pairs = zip(gradients, masks, strict=True)
-    targets = [Target(g, g * m, None if kept == "all" else m) for g, m in pairs]
+    offsets = torch.randn(victims, layout.num_parameters, generator=draws, dtype=torch.float64)
+    steps = [
+        LocalSteps(
+            count=1 if local == "one" else 3,
+            lr=0.5,
+            batch_size=2,
+            mask=None if kept == "all" else mask if kept == "per victim" else base,
+            offset=offset if local == "offset" else None,
+            pull=0.7 if local == "pulled" else 0.0,
+        )
+        for mask, offset in zip(masks, offsets, strict=True)
+    ]
+    rows = zip(gradients, masks, steps, strict=True)
+    targets = [Target(g, g * m, None if kept == "all" else m, s) for g, m, s in rows]
     expected = torch.stack(
         [
             torch.stack(
@@ -99,6 +132,9 @@ def test_factored_loss_and_input_gradient_equal_autograd(
     assert isinstance(engine, FactoredGradients)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "_MOST_PAIRS", most_pairs)
+        patch.setattr(masked_product, "_MOST_PAIRS", most_pairs)
+        patch.setattr(layers, "DIRECT_WORK", direct_work)
+        patch.setattr(weight_gradients, "DIRECT_WORK", direct_work)
         loss = cosine(engine.products(images, labels, TargetBatch(targets, layout)))
         (grad,) = torch.autograd.grad(loss.sum(), images)
 
@@ -111,9 +147,6 @@ def test_factored_loss_and_input_gradient_equal_autograd(
 def test_float32_on_a_convolutional_net_agrees_to_1e_minus_5(
     new_scene: Callable[..., object], some_digits: Callable[..., tuple[Tensor, Tensor, Tensor]], rate: float, batch: int
 ) -> None:
-    from priprune_attacks.shared_model import model_at
-    from priprune_attacks.targets import pseudo_gradient
-
     victim = new_scene(rate=rate)
     images, labels, _ = some_digits(batch)
     seen = victim.observe(images, labels)
@@ -131,6 +164,39 @@ def test_float32_on_a_convolutional_net_agrees_to_1e_minus_5(
     (expected_grad,) = torch.autograd.grad(expected, guess)
 
     assert abs(float((loss - expected).detach())) <= 1e-5
+    assert float((grad - expected_grad).norm() / expected_grad.norm()) <= 1e-5
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("victims", [1, 3])
+def test_thin_factors_of_a_target_change_nothing(
+    new_scene: Callable[..., object],
+    some_digits: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    rate: float,
+    victims: int,
+) -> None:
+    victim = new_scene(rate=rate)
+    images, labels, _ = some_digits(victims)
+    seen = [victim.observe(images[v : v + 1], labels[v : v + 1], v) for v in range(victims)]
+    # One coordinate that is zero by chance must not cost the batch its shared mask.
+    seen[-1].upload[100_000] = 0.0
+    targets = [pseudo_gradient(observation) for observation in seen]
+    model = model_at(seen[0].facts, targets[0].point, {})
+    engine = gradients_of(model, seen[0].facts.layout, (1, 28, 28), 62)
+    guess = torch.rand(victims, 1, 1, 1, 28, 28, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    probabilities = functional.one_hot(labels, 62).float().view(victims, 1, 1, 62)
+
+    def loss_and_gradient(batch: TargetBatch) -> tuple[Tensor, Tensor]:
+        loss = cosine(engine.products(guess, probabilities, batch))
+        return loss, torch.autograd.grad(loss.sum(), guess)[0]
+
+    thin = TargetBatch(targets, seen[0].facts.layout)
+    loss, grad = loss_and_gradient(thin)
+    assert sum(isinstance(layer.target, factors.Factors) for layer in thin.layers) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factors, "_SMALL", 1 << 62)
+        expected, expected_grad = loss_and_gradient(TargetBatch(targets, seen[0].facts.layout))
+    assert float((loss - expected).abs().max()) <= 1e-5
     assert float((grad - expected_grad).norm() / expected_grad.norm()) <= 1e-5
 
 
@@ -174,7 +240,8 @@ def normed(norm: nn.Module) -> nn.Module:
     ],
     ids=["layer used twice", "mixes its batch", "batch norm", "batch norm without weights", "group norm", "grouped"],
 )
-def test_a_model_that_does_not_factor_is_matched_row_by_row_and_exactly(model: nn.Module) -> None:
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_a_model_that_does_not_factor_is_matched_row_by_row_and_exactly(model: nn.Module, num_steps: int) -> None:
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -185,7 +252,8 @@ def test_a_model_that_does_not_factor_is_matched_row_by_row_and_exactly(model: n
     labels = torch.rand(2, 2, 3, CLASSES, generator=draws, dtype=torch.float64).softmax(-1)
     gradients = torch.randn(2, layout.num_parameters, generator=draws, dtype=torch.float64)
     masks = torch.rand(2, layout.num_parameters, generator=draws) < 0.6
-    targets = [Target(g, g * m, m) for g, m in zip(gradients, masks, strict=True)]
+    steps = LocalSteps(num_steps, 0.1, 2)
+    targets = [Target(g, g * m, m, steps) for g, m in zip(gradients, masks, strict=True)]
 
     engine = gradients_of(model.requires_grad_(False), layout, (2, 8, 8), CLASSES)
     assert isinstance(engine, PlainGradients)

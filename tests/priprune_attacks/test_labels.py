@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from priprune_attacks.labels import LastLayer, count_labels
+from priprune_attacks.labels import count_labels
+from priprune_attacks.last_layer import LastLayer
 from priprune_attacks.shared_model import model_at
 from priprune_attacks.targets import pseudo_gradient
 from priprune_plugins.generators import generator
@@ -45,14 +46,14 @@ def test_labels_of_small_batches_are_exact(
         assert torch.equal(guess, truth)
 
 
-def test_nine_of_ten_labels_of_a_large_batch_are_right(
+def test_of_a_large_batch_all_but_three_percent_are_right(
     new_scene: Callable[..., Any], some_digits: Callable[..., Any]
 ) -> None:
     hits = 0
     for seed in range(4):
         guess, truth = counted(new_scene, some_digits, 64, seed, "nothing")
         hits += int(guess.bincount(minlength=62).minimum(truth.bincount(minlength=62)).sum())
-    assert hits >= 0.9 * 4 * 64
+    assert hits >= 0.97 * 4 * 64
 
 
 def test_a_withheld_last_layer_leaves_the_labels_to_the_search(

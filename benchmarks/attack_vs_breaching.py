@@ -1,0 +1,288 @@
+"""Gradient matching of ours against breaching's ``invertinggradients``, on the same uploads, in one process run.
+
+One image a victim, one local step, cosine and total variation 0.2, signed Adam: what differs is the start (breaching:
+normal noise, ours: uniform noise) and the schedule (steps, cosine). Breaching attacks one victim at a time; ours attack
+1, 16 or 64 as one batch (1, 64 or 1024 on a GPU), and 16 whose model is pruned at random .3 with masked gradients. They
+take turns, so that a machine whose speed drifts slows all of them. A rate counts iterations between an attack's own
+progress reports, so that no set-up is in it. Peak memory is measured in a process of its own for each, over that
+process's imports.
+
+Run: ``uv run --extra breaching python benchmarks/attack_vs_breaching.py [--pairs 5] [--threads 1] [--device cpu]``
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from priprune_attacks.breaching_bridge import Breaching
+from priprune_attacks.sgi import SGI
+from priprune_plugins.data.digits import Digits
+from priprune_plugins.generators import generator
+from priprune_plugins.layout import Layout
+from priprune_plugins.masks import applied, keep_highest
+from priprune_plugins.memory import peak_rss_bytes
+from priprune_plugins.messages import Facts, Observation
+from priprune_plugins.models.build import ModelPlugin, build_model
+from priprune_plugins.models.leaf import Conv2
+from priprune_plugins.models.lenet import LeNetDLG
+
+LR, TV, RATE = 0.1, 0.2, 0.3
+REPORTED_EVERY = 25
+INSTALL = "breaching is not installed, so ours run alone: pip install 'priprune-plugins[breaching]'"
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network under attack and how long breaching is timed on it."""
+
+    plugin: ModelPlugin
+    channels: int
+    side: int
+    classes: int
+    breaching_iterations: int
+
+    def build(self) -> nn.Module:
+        mean, std = (0.3,) * self.channels, (0.35,) * self.channels
+        shape = (self.channels, self.side, self.side)
+        return build_model(self.plugin, shape, self.classes, mean, std, None, generator(0, "init"))
+
+
+NETS = {"conv2": Net(Conv2(), 1, 28, 62, 50), "lenet": Net(LeNetDLG(), 3, 32, 10, 400)}
+
+
+class Bench:
+    """Uploads of single images, and what attacks them."""
+
+    def __init__(self, net: Net, device: torch.device) -> None:
+        self.net = net
+        data = Digits(size=net.side, num_classes=net.classes).load()
+        images = data.train_images.expand(-1, net.channels, -1, -1).contiguous()
+        self.images, self.labels = images.to(device), data.train_labels.to(device)
+        self.model = net.build().to(device)
+        mean = self.images.mean(0)
+        self.facts = Facts(
+            net.build,
+            Layout.of(self.model),
+            (net.channels, net.side, net.side),
+            net.classes,
+            LR,
+            1,
+            1,
+            None,
+            "fedavg",
+            mean,
+        )
+        self.weights = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
+
+    def observe(self, num_victims: int, rate: float = 0.0) -> list[Observation]:
+        """Return what the server holds of the first victims, each after one step on its image."""
+        scores = torch.rand(len(self.weights), generator=generator(0, "base mask")).to(self.weights.device)
+        mask = keep_highest(scores, self.facts.layout.prunable.to(scores.device), rate) if rate else None
+        sent = applied(self.weights, mask)
+        return [self._observation(victim, sent, mask) for victim in range(num_victims)]
+
+    def _observation(self, victim: int, sent: Tensor, mask: Tensor | None) -> Observation:
+        point = sent.clone().requires_grad_()
+        parameters = self.facts.layout.unflatten(point)
+        logits = torch.func.functional_call(self.model, parameters, (self.images[victim : victim + 1],))
+        loss = functional.cross_entropy(logits, self.labels[victim : victim + 1])
+        (grad,) = torch.autograd.grad(loss, point)
+        return Observation(
+            broadcast=sent,
+            server_weights=self.weights,
+            mask=mask,
+            upload=applied(sent - LR * grad, mask),
+            extras={},
+            buffers={},
+            broadcast_buffers={},
+            num_samples=1,
+            round_idx=0,
+            client_ids=(victim,),
+            facts=self.facts,
+            labels=self.labels[victim : victim + 1],
+        )
+
+    def psnr_db(self, guesses: Sequence[Tensor]) -> float:
+        """Return the mean over the first images, one image a guess."""
+        errors = [(guess[0] - self.images[victim]).square().mean() for victim, guess in enumerate(guesses)]
+        return float((-10 * torch.stack(errors).log10()).mean())
+
+
+@dataclass
+class Run:
+    """One attack on some victims; ``run(iterations)`` gives victim-iterations a second and the guesses."""
+
+    attack: Callable[[int], SGI | Breaching]
+    seen: list[Observation]
+    iterations: int
+
+    def run(self, iterations: int | None = None) -> tuple[float, list[Tensor]]:
+        marks: list[float] = []
+        device = self.seen[0].broadcast.device
+
+        def progress(share: float, loss: float | None = None) -> None:
+            marks.append(_now(device))
+
+        attack = self.attack(iterations or self.iterations + 1)
+        guesses = attack.reconstruct(self.seen, torch.Generator().manual_seed(0), progress)
+        # The last report comes after the end, so the last but one closes the intervals.
+        done = REPORTED_EVERY * (len(marks) - 2) * (len(self.seen) if isinstance(attack, SGI) else 1)
+        return done / (marks[-2] - marks[0]), [guess.images for guess in guesses]
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def ours(iterations: int) -> SGI:
+    """Return our attack with breaching's objective, prior and step."""
+    return SGI(iterations=iterations, sign=True, starts=("uniform",), tv=(TV,), max_gib=64.0)
+
+
+def theirs(iterations: int) -> Breaching:
+    """Return breaching's attack with the labels given: its recovery is not part of the comparison."""
+    return Breaching(iterations=iterations, labels="true", mask="recovered")
+
+
+def names_on(device: torch.device) -> list[str]:
+    """Return the names of all attacks, breaching first where it is installed."""
+    sizes = (1, 64, 1024) if device.type == "cuda" else (1, 16, 64)
+    breaching = ["breaching"] if _has_breaching() else []
+    return [*breaching, *(f"ours {size}" for size in sizes), "ours 16 masked"]
+
+
+def run_of(bench: Bench, name: str) -> Run:
+    """Return the attack of that name."""
+    if name == "breaching":
+        return Run(theirs, bench.observe(1), bench.net.breaching_iterations)
+    size = int(name.split()[1])
+    return Run(ours, bench.observe(size, RATE if name.endswith("masked") else 0.0), _iterations(bench.net, size))
+
+
+def _iterations(net: Net, size: int) -> int:
+    """Return the iterations to time, whole report intervals of about as much work as breaching's."""
+    return max(1, 8 * net.breaching_iterations // (size * REPORTED_EVERY)) * REPORTED_EVERY
+
+
+def _has_breaching() -> bool:
+    try:
+        import breaching  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def flops_of(run: Run) -> float:
+    """Return the floating-point operations of one victim-iteration, from the difference of two attacks.
+
+    One victim is attacked: torch counts the operations of grouped convolutions once for every group.
+    """
+    counts = []
+    for iterations in (1, 2):
+        with FlopCounterMode(display=False) as counter:
+            run.attack(iterations).reconstruct(
+                run.seen[:1], torch.Generator().manual_seed(0), lambda share, loss=None: None
+            )
+        counts.append(counter.get_total_flops())
+    return float(counts[1] - counts[0])
+
+
+def peak_flops(device: torch.device) -> float:
+    """Return the floating-point operations a second that a large product in this precision reaches."""
+    side = 8192 if device.type == "cuda" else 1024
+    square = torch.rand(side, side, device=device)
+    best = float("inf")
+    for _ in range(5):
+        started = _now(device)
+        square @ square
+        best = min(best, _now(device) - started)
+    return 2 * side**3 / best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--iterations", type=int, default=300, help="of the attacks whose PSNR is compared")
+    parser.add_argument("--compared", type=int, default=2, help="victims whose PSNR is compared")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    if options.memory:
+        net, name = options.memory.split("/")
+        print(json.dumps(_memory_of(NETS[net], name, device)))
+        return
+    if not _has_breaching():
+        print(INSTALL)
+    for net in options.nets:
+        report(net, options, device)
+
+
+def report(net: str, options: argparse.Namespace, device: torch.device) -> None:
+    """Time, measure and print one network."""
+    bench = Bench(NETS[net], device)
+    runs = {name: run_of(bench, name) for name in names_on(device)}
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for pair in range(options.pairs + 1):
+        for name, run in runs.items():
+            rate, _ = run.run()
+            if pair:  # the first turn warms up
+                rates[name].append(rate)
+    unit = "s" if device.type == "cuda" else "CPU-s"
+    print(f"\n{net}, {bench.facts.layout.num_parameters:,} parameters, {device}, {options.threads} threads")
+    peak = peak_flops(device)
+    for name, values in rates.items():
+        versus = ""
+        if "breaching" in rates:
+            ratios = [value / other for value, other in zip(values, rates["breaching"], strict=True)]
+            versus = f", {statistics.median(ratios):5.1f}x breaching (median of {len(ratios)} pairs)"
+        share = ""
+        if name != "breaching":
+            share = f", {100 * statistics.median(values) * flops_of(runs[name]) / peak:.0f}% of a product's rate"
+        print(f"{name:15} {statistics.median(values):9.1f} victim-iterations a {unit}{versus}{share}")
+    for name, run in runs.items():
+        seen = run.seen if name != "breaching" else bench.observe(options.compared)
+        _, guesses = replace(run, seen=seen).run(options.iterations)
+        first = bench.psnr_db(guesses[: options.compared])
+        peak_mib = _peak(net, name, options) / 2**20
+        print(
+            f"{name:15} {first:6.1f} dB of the first {min(options.compared, len(guesses))} victims, {len(guesses)} "
+            f"attacked, {options.iterations} iterations; {peak_mib:7.0f} MiB peak over the imports"
+        )
+
+
+def _memory_of(net: Net, name: str, device: torch.device) -> int:
+    """Return the peak bytes of a few iterations over what the imports took, in this process."""
+    if name == "breaching":
+        import breaching  # noqa: F401
+    before = peak_rss_bytes()
+    run_of(Bench(net, device), name).run(2 * REPORTED_EVERY + 1)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return peak_rss_bytes() - before
+
+
+def _peak(net: str, name: str, options: argparse.Namespace) -> int:
+    command = [sys.executable, __file__, "--memory", f"{net}/{name}", "--threads", str(options.threads)]
+    command += ["--device", options.device]
+    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    main()
