@@ -1,11 +1,15 @@
 """Masks over the flat vector: bool, True = kept."""
 
-import math
+import operator
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_SAMPLE = 10_000  # scores that bracket an order statistic
+_NUMPY = (torch.float32, torch.float64)  # what numpy can order
+_PART = 2**17  # numbers whose temporaries stay in a core's cache and need no new memory
 
 
 def num_pruned(rate: float, count: int) -> int:
@@ -13,39 +17,31 @@ def num_pruned(rate: float, count: int) -> int:
     return round(rate * count)
 
 
+def num_kept(mask: Tensor) -> int:
+    """Return how many entries of a bool ``mask`` are True; numpy counts them several times faster on CPU."""
+    return int(np.count_nonzero(mask.numpy())) if mask.device.type == "cpu" else int(mask.count_nonzero())
+
+
+def above(values: Tensor, threshold: Tensor | float) -> Tensor:
+    """Return bool, True where ``values`` exceeds a number; numpy compares three times faster on CPU."""
+    return _compared(operator.gt, values, threshold)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Return the indices ``[n]`` where a bool ``mask [D]`` is True, in order."""
+    if mask.device.type != "cpu":
+        return mask.nonzero().squeeze(1)
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
 def kth_lowest(scores: Tensor, count: int) -> Tensor:
     """Return the ``count``-th lowest (from 1) of ``scores [N]``, a scalar tensor; NaN is not allowed.
 
-    A strided sample brackets the value, so that in a long vector only a few percent are partially sorted.
+    On CPU by numpy's partition, which finds it ten times faster than torch where the processor has wide registers.
     """
-    if scores.numel() < _SAMPLE * 10:
+    if scores.device.type != "cpu" or scores.dtype not in _NUMPY:
         return torch.kthvalue(scores, count).values
-    sample = scores[:: scores.numel() // _SAMPLE].sort().values
-    centre, margin = (count - 1) * sample.numel() / scores.numel(), 2 * sample.numel() ** 0.5
-    left, right = math.floor(centre - margin), math.ceil(centre + margin)
-    at_least = scores >= sample[left] if left >= 0 else torch.ones_like(scores, dtype=torch.bool)
-    at_most = scores <= sample[right] if right < sample.numel() else torch.ones_like(at_least)
-    below = scores.numel() - int(at_least.count_nonzero())
-    between = scores[torch.nonzero(at_least.logical_and_(at_most)).squeeze(1)]
-    # Ties, or an order that the stride happens to follow, can put the value outside the bracket.
-    if not below < count <= below + between.numel():
-        return torch.kthvalue(scores, count).values
-    if left >= 0 and right < sample.numel() and bool(sample[left] == sample[right]):
-        return sample[left]
-    return torch.kthvalue(between, count - below).values
-
-
-def lowest(scores: Tensor, count: int) -> Tensor:
-    """Return the positions of the ``count`` lowest of ``scores [N]``, ties by position.
-
-    A partial sort finds the threshold, so that no sorted copy of the vector is made.
-    """
-    if count <= 0:
-        return torch.empty(0, dtype=torch.long, device=scores.device)
-    threshold = kth_lowest(scores, count)
-    below = torch.nonzero(scores < threshold).squeeze(1)
-    ties = torch.nonzero(scores == threshold).squeeze(1)[: count - below.numel()]
-    return torch.cat([below, ties])
+    return torch.from_numpy(np.partition(scores.numpy(), count - 1))[count - 1].clone()
 
 
 def without_lowest(scores: Tensor, candidates: Tensor, count: int) -> Tensor:
@@ -63,10 +59,15 @@ def without_lowest(scores: Tensor, candidates: Tensor, count: int) -> Tensor:
         return torch.ones_like(candidates)
     ranked = scores.masked_fill(~candidates, torch.inf)
     threshold = kth_lowest(ranked, count)
-    removed = candidates & (ranked < threshold)
-    ties = torch.nonzero(candidates & (ranked == threshold)).squeeze(1)
-    removed[ties[: count - int(removed.count_nonzero())]] = True
-    return removed.logical_not_()
+    kept = above(ranked, threshold)
+    ties = positions(_compared(operator.eq, ranked, threshold))
+    below = ranked.numel() - num_kept(kept) - ties.numel()
+    # At an infinite threshold the ties hold coordinates that are no candidates.
+    if bool(torch.isposinf(threshold)):
+        kept[ties[~candidates[ties]]] = True
+        ties = ties[candidates[ties]]
+    kept[ties[count - below :]] = True
+    return kept
 
 
 def keep_highest(scores: Tensor, candidates: Tensor, rate: float) -> Tensor:
@@ -85,7 +86,7 @@ def keep_highest(scores: Tensor, candidates: Tensor, rate: float) -> Tensor:
     """
     if torch.isnan(scores).any():
         raise ValueError("a score is NaN: no order to select by")
-    return without_lowest(scores, candidates, num_pruned(rate, int(candidates.count_nonzero())))
+    return without_lowest(scores, candidates, num_pruned(rate, num_kept(candidates)))
 
 
 _INTEGERS = {
@@ -94,6 +95,13 @@ _INTEGERS = {
     torch.float16: torch.int16,
     torch.bfloat16: torch.int16,
 }
+
+
+def _compared(compare: Callable[[Any, Any], Any], values: Tensor, threshold: Tensor | float) -> Tensor:
+    if values.device.type != "cpu" or values.dtype not in _NUMPY:
+        flags: Tensor = compare(values, threshold)
+        return flags
+    return torch.from_numpy(compare(values.numpy(), float(threshold)))
 
 
 def density(mask: Tensor | None, prunable: Tensor) -> float:
@@ -114,7 +122,9 @@ def apply_(weights: Tensor, mask: Tensor | None) -> Tensor:
         return weights
     if weights.dtype not in _INTEGERS:
         return weights.masked_fill_(~mask, 0)
-    weights.view(_INTEGERS[weights.dtype]).bitwise_and_(bits(mask, weights.dtype))
+    integers = weights.view(_INTEGERS[weights.dtype])
+    for part, flags in zip(torch.split(integers, _PART, -1), torch.split(mask, _PART), strict=True):
+        part.bitwise_and_(bits(flags, weights.dtype))
     return weights
 
 
@@ -127,8 +137,9 @@ def chosen(mask: Tensor, kept: Tensor, other: Tensor) -> Tensor:
     """Return ``kept`` where ``mask [D]`` is True and ``other`` elsewhere, bit for bit; all contiguous, of one dtype."""
     integers = _INTEGERS[kept.dtype]
     result = kept.clone()
-    result.view(integers).bitwise_xor_(other.view(integers))
-    result.view(integers).bitwise_and_(bits(mask, kept.dtype)).bitwise_xor_(other.view(integers))
+    vectors = (result.view(integers), other.view(integers), mask)
+    for part, others, flags in zip(*(torch.split(vector, _PART) for vector in vectors), strict=True):
+        part.bitwise_xor_(others).bitwise_and_(bits(flags, kept.dtype)).bitwise_xor_(others)
     return result
 
 

@@ -7,7 +7,10 @@ Learning", 2023, arXiv:2310.19958, Algorithm 3 line 7 and the text after equatio
 import torch
 from torch import Tensor
 
+from priprune_defenses.descent import as_number
 from priprune_plugins.messages import State
+
+_PART = 2**17  # numbers that stay in a core's cache
 
 
 def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
@@ -16,16 +19,21 @@ def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
     All weights and not the withheld ones only: the accuracy term asks of every coordinate whether the client's own
     value would have served it better. Weights that are not finite are not kept: they would return every time.
     """
-    if torch.isfinite(weights.sum()):
-        state["own"], state["withheld"] = weights.clone(), withheld
-    else:
+    if not torch.isfinite(weights.sum()):
         state.pop("own", None)
+        return
+    # Into the memory that is there: a new vector a round costs more than the copy itself.
+    state["own"] = state["own"].copy_(weights) if "own" in state else weights.clone()
+    state["withheld"] = withheld
 
 
 def compose_(weights: Tensor, own: Tensor, chosen: Tensor) -> None:
     """Set ``weights [D]`` to ``own`` exactly where ``chosen`` is True, in place."""
     # lerp returns its ends exactly at the weights 0 and 1, and runs several times faster than where.
-    weights.lerp_(own, chosen.view(torch.uint8).to(weights.dtype))
+    for part, value, flag in zip(
+        torch.split(weights, _PART), torch.split(own, _PART), torch.split(chosen, _PART), strict=True
+    ):
+        part.lerp_(value, as_number(flag, part))
 
 
 def swap_(weights: Tensor, broadcast: Tensor, own: Tensor, before: Tensor, after: Tensor) -> None:

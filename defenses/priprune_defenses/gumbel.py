@@ -11,17 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
-def epoch_generator(generator: torch.Generator, epoch: int) -> torch.Generator:
-    """Return an independent generator for a local epoch, derived from the fresh one of a client's round."""
-    seeds = torch.randint(2**63 - 1, (epoch + 1,), generator=generator)
-    return torch.Generator().manual_seed(int(seeds[epoch]))
+_OFFSETS = 2**14
 
 
 def logistic(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Return ``[count]`` standard logistic draws ``log u - log(1 - u)``, float32 on ``device``."""
-    uniform = torch.rand(count, generator=generator).clamp_(min=torch.finfo(torch.float32).tiny)
-    return (uniform.log() - (1 - uniform).log_()).to(device)
+    smallest = torch.finfo(torch.float32).tiny
+    return torch.rand(count, generator=generator).clamp_(min=smallest).logit_().to(device)
 
 
 def pooled(parts: Sequence[slice], scale: float, generator: torch.Generator, device: torch.device) -> list[Tensor]:
@@ -32,6 +28,6 @@ def pooled(parts: Sequence[slice], scale: float, generator: torch.Generator, dev
     drawing ``D`` numbers and their logarithms at every step.
     """
     widest = max(part.stop - part.start for part in parts)
-    pool = logistic(2 * widest, generator, device).mul_(scale)
-    offsets = torch.randint(widest + 1, (len(parts),), generator=generator).tolist()
+    pool = logistic(widest + _OFFSETS, generator, device).mul_(scale)
+    offsets = torch.randint(_OFFSETS + 1, (len(parts),), generator=generator).tolist()
     return [pool[offset : offset + part.stop - part.start] for offset, part in zip(offsets, parts, strict=True)]

@@ -30,7 +30,9 @@ def change_scores(client: Client, upload: Upload) -> Tensor | None:
         if not sent:
             return None
         change = torch.stack([extra.to(upload.weights.dtype).abs() for extra in sent]).sum(0)
-    return change.nan_to_num_(nan=torch.inf, posinf=torch.inf).neg_()
+    if not torch.isfinite(change.sum()):
+        change.nan_to_num_(nan=torch.inf, posinf=torch.inf)
+    return change.neg_()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +47,14 @@ class Largest(FixedRate):
 
     rate: Rate = 0.3
 
-    def withheld(self, client: Client, upload: Upload) -> Tensor | None:
-        """Return ``[D]`` bool: exactly ``round(rate * kept)`` coordinates, ties by position."""
+    @property
+    def whole_rate(self) -> float:
+        """The rate."""
+        return self.rate
+
+    def withheld(self, client: Client, upload: Upload, times: float = 1.0) -> Tensor | None:
+        """Return ``[D]`` bool: exactly ``round(times * rate * kept)`` coordinates, ties by position."""
         scores = change_scores(client, upload)
         if scores is None:
             return None
-        return withheld_lowest(scores, client, free_coordinates(client, upload), self.rate, self.scope)
+        return withheld_lowest(scores, client, free_coordinates(client, upload), times * self.rate, self.scope)

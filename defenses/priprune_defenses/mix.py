@@ -11,8 +11,7 @@ from torch import Tensor
 
 from priprune_defenses.fixed_rate import FixedRate
 from priprune_defenses.largest import change_scores
-from priprune_defenses.random_withhold import uniform_scores
-from priprune_defenses.selection import free_coordinates, withheld_lowest
+from priprune_defenses.selection import free_coordinates, withheld_at_random, withheld_lowest
 from priprune_plugins import Client, Rate, ScenarioError, Upload
 
 
@@ -36,14 +35,20 @@ class Mix(FixedRate):
             raise ScenarioError(
                 f"defense mix: largest + random must be below 1, got {self.largest} + {self.random}; lower one of them"
             )
+        super().__post_init__()
 
-    def withheld(self, client: Client, upload: Upload) -> Tensor:
-        """Return ``[D]`` bool: ``round(largest * kept)`` and ``round(random * kept)`` coordinates."""
+    @property
+    def whole_rate(self) -> float:
+        """Both parts."""
+        return self.largest + self.random
+
+    def withheld(self, client: Client, upload: Upload, times: float = 1.0) -> Tensor:
+        """Return ``[D]`` bool: ``round(times * part * kept)`` coordinates of each of the two parts."""
         free = free_coordinates(client, upload)
         scores = change_scores(client, upload)
         if scores is None:
             chosen = torch.zeros_like(upload.weights, dtype=torch.bool)
         else:
-            chosen = withheld_lowest(scores, client, free, self.largest, self.scope)
+            chosen = withheld_lowest(scores, client, free, times * self.largest, self.scope)
         rest = ~chosen if free is None else free & ~chosen
-        return chosen | withheld_lowest(uniform_scores(client, self), client, rest, self.random, self.scope)
+        return chosen | withheld_at_random(client, rest, times * self.random, self.scope, client.generator(self))

@@ -7,16 +7,18 @@ Learning", 2023, arXiv:2310.19958, Algorithm 3 and equations 6-8.
 import logging
 import math
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from priprune_defenses import composition
-from priprune_defenses.alpha import Objective, Penalty, Pull, chunks, layer_sizes, logit_of_raw, stepped
-from priprune_defenses.gumbel import epoch_generator, logistic, pooled
-from priprune_plugins import Client, NonNegative, Positive, ScenarioError, Upload, hookimpl
+from priprune_defenses.alpha import Objective, Penalty, logit_of_raw
+from priprune_defenses.descent import Pull, cut, descend_, layer_sizes
+from priprune_defenses.gumbel import logistic, pooled
+from priprune_defenses.streams import substream
+from priprune_plugins import Client, NonNegative, Positive, RunError, ScenarioError, Upload, hookimpl
+from priprune_plugins.masks import above, num_kept
 from priprune_plugins.messages import State
 
 _logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class PriPrune:
             Gumbel sample says so.
         penalty: ``all``: the sum of alphas over all coordinates; ``withheld``: as printed, over the withheld ones,
             which in ``paper`` mode withholds every coordinate of nonzero gradient at once.
+        nonfinite: What happens to an alpha that is not a number while the weights are: the run stops, or that
+            coordinate is withheld this time and its alpha starts anew, with a warning that counts them.
 
     Raises:
         ScenarioError: Both ``theta`` and ``lambda_sha``, or an ``alpha_init`` outside (0, 1).
@@ -74,6 +78,7 @@ class PriPrune:
     tau: Positive = 0.7
     compose: Literal["previous", "sample"] = "previous"
     penalty: Penalty = "all"
+    nonfinite: Literal["stop", "reset"] = "stop"
 
     def __post_init__(self) -> None:
         if self.theta is not None and self.lambda_sha is not None:
@@ -101,10 +106,9 @@ class PriPrune:
     def on_local_step(self, client: Client) -> None:
         """Move alpha by one step (line 10); at the end of an epoch sample anew where asked to."""
         state = client.state(self)
-        layers = chunks(client.layout, _CPU_CHUNK if client.weights.device.type == "cpu" else _GPU_CHUNK)
+        layers = cut(client.layout, _CPU_CHUNK if client.weights.device.type == "cpu" else _GPU_CHUNK)
         sizes = layer_sizes(client.layout, client.mask)
-        pull = self._pull(client, list(chain.from_iterable(layers)))
-        state["preference"] = stepped(
+        descend_(
             self._objective(sum(sizes)),
             state["preference"],
             client.loss_grad,
@@ -112,7 +116,7 @@ class PriPrune:
             layers,
             sizes,
             self._alpha_lr(client),
-            pull,
+            self._pull(client, [part for layer in layers for part in layer.parts]),
         )
         following = _epoch(client, client.step_idx + 1)
         if "sampled" in state and following > _epoch(client) and client.step_idx + 1 < client.num_steps:
@@ -168,7 +172,7 @@ class PriPrune:
         )
 
     def _noise(self, client: Client, epoch: int) -> torch.Generator:
-        return epoch_generator(client.generator(self), epoch)
+        return substream(client.generator(self), epoch)
 
     def _pull(self, client: Client, parts: list[slice]) -> Pull | None:
         own = client.state(self).get("own")
@@ -191,21 +195,43 @@ class PriPrune:
 
     def _withheld(self, client: Client, preference: Tensor) -> Tensor:
         """Return ``[D]`` bool: alpha > 0.5 and kept by the base mask."""
+        withheld = above(preference, 0.0)
         if not torch.isfinite(preference.sum()):
-            raise RuntimeError(
-                f"priprune: alpha of client {client.client_id} is not a number after round {client.round_idx}: its "
-                "training diverged; lower algorithm.lr, or alpha_lr"
-            )
-        withheld = preference > 0 if client.mask is None else (preference > 0) & client.mask
-        kept = withheld.numel() if client.mask is None else int(torch.count_nonzero(client.mask))
-        if int(torch.count_nonzero(withheld)) == kept:
+            withheld |= self._mended(client, preference)
+        if client.mask is not None:
+            withheld &= client.mask
+        kept = withheld.numel() if client.mask is None else num_kept(client.mask)
+        if num_kept(withheld) == kept:
             _logger.warning("priprune: client %d withholds everything in round %d", client.client_id, client.round_idx)
         return withheld
+
+    def _mended(self, client: Client, preference: Tensor) -> Tensor:
+        """Start the alphas anew that are not finite, in place, and return where they were.
+
+        Raises:
+            RunError: The option ``nonfinite`` says to stop.
+        """
+        broken = ~torch.isfinite(preference)
+        count = num_kept(broken)
+        if count and self.nonfinite == "stop":
+            raise RunError(
+                f"defense priprune: {count} alphas of client {client.client_id} are not a number after round "
+                f"{client.round_idx}; lower algorithm.lr or alpha_lr, or set nonfinite: reset"
+            )
+        preference[broken] = self._first_preference()
+        state = client.state(self)
+        state["resets"] = state.get("resets", 0) + count
+        _logger.warning(
+            "priprune: %d alphas of client %d were not a number in round %d and start anew, %d so far",
+            *(count, client.client_id, client.round_idx, state["resets"]),
+        )
+        return broken
 
 
 def _recalled(state: State, device: torch.device) -> State:
     for name, value in state.items():
-        state[name] = value.to(device)
+        if isinstance(value, Tensor):
+            state[name] = value.to(device)
     return state
 
 

@@ -18,7 +18,8 @@ def keep(state: State, withheld: Tensor, weights: Tensor) -> None:
     """
     kept = weights[withheld]
     if not torch.isfinite(kept.sum()):
-        state.clear()
+        state.pop("withheld", None)
+        state.pop("kept", None)
         return
     state["withheld"], state["kept"] = withheld, kept
 

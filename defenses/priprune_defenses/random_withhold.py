@@ -6,18 +6,11 @@ Learning", 2023, arXiv:2310.19958, Insight 1 and appendix "Defense Details" (the
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from priprune_defenses.fixed_rate import FixedRate
-from priprune_defenses.selection import free_coordinates, withheld_lowest
+from priprune_defenses.selection import free_coordinates, withheld_at_random
 from priprune_plugins import Client, Rate, Upload
-
-
-def uniform_scores(client: Client, plugin: object) -> Tensor:
-    """Return ``[D]`` uniform numbers in [0, 1) from ``plugin``'s own stream for this client and round."""
-    draws = torch.rand(client.layout.num_parameters, generator=client.generator(plugin))
-    return draws.to(client.weights.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +23,12 @@ class RandomWithhold(FixedRate):
 
     rate: Rate = 0.3
 
-    def withheld(self, client: Client, upload: Upload) -> Tensor:
-        """Return ``[D]`` bool: exactly ``round(rate * kept)`` coordinates."""
+    @property
+    def whole_rate(self) -> float:
+        """The rate."""
+        return self.rate
+
+    def withheld(self, client: Client, upload: Upload, times: float = 1.0) -> Tensor:
+        """Return ``[D]`` bool: exactly ``round(times * rate * kept)`` coordinates."""
         free = free_coordinates(client, upload)
-        return withheld_lowest(uniform_scores(client, self), client, free, self.rate, self.scope)
+        return withheld_at_random(client, free, times * self.rate, self.scope, client.generator(self))

@@ -68,7 +68,8 @@ class Participation:
         self, plugin: object, client: Client, gradients: list[Tensor] | Callable[[Tensor], Tensor], num_steps: int = 1
     ) -> Upload:
         """Start, train by plain gradient steps, upload; return what leaves the client."""
-        plugin.on_local_train_start(client)  # type: ignore[attr-defined]
+        if hasattr(plugin, "on_local_train_start"):
+            plugin.on_local_train_start(client)
         _prune(client)
         client.start = client.weights.clone()
         for step in range(num_steps if callable(gradients) else len(gradients)):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from priprune_defenses.alpha import Objective, Parameterisation, Pull, chunks, layer_sizes, stepped
+from priprune_defenses.alpha import Objective, Parameterisation
+from priprune_defenses.descent import Pull, cut, descend_, layer_sizes
 from priprune_plugins.layout import Layout
 
 
@@ -80,12 +81,13 @@ def test_closed_form_equals_autograd(
     loss, grad = eq6(at, loss_of, layout, mask, (broadcast, own), gumbel, objective)
     (expected,) = torch.autograd.grad(loss, preference)
 
-    layers = chunks(layout, chunk)
+    layers = cut(layout, chunk)
     noise = ((gumbel[1] - gumbel[0]) / tau).clone()
-    pull = Pull(broadcast, own, [noise[part] for parts in layers for part in parts])
+    pull = Pull(broadcast, own, [noise[part] for layer in layers for part in layer.parts])
     start, lr = preference.detach(), 1e-6
     sizes = layer_sizes(layout, mask)
-    moved = stepped(objective, start, grad, mask if pruned else None, layers, sizes, lr, pull)
+    moved = start.clone()
+    descend_(objective, moved, grad, mask if pruned else None, layers, sizes, lr, pull)
     actual = (start - moved) / lr
     difference = (actual - expected)[mask].norm()
     assert difference <= 1e-4 * expected[mask].norm() + 1e-8
@@ -97,15 +99,14 @@ def test_a_layer_without_gradient_or_without_a_kept_coordinate_moves_by_the_pena
     layout = Layout.of(nn.Linear(2, 2))
     mask = torch.tensor([True, True, True, True, False, False])
     objective = Objective("raw", 1.0, 0.5, 0.25, 1.0)
-    moved = stepped(
-        objective, torch.zeros(6), torch.full((6,), size), mask, chunks(layout, 3), layer_sizes(layout, mask), 0.5, None
-    )
+    moved, grad = torch.zeros(6), torch.full((6,), size)
+    descend_(objective, moved, grad, mask, cut(layout, 3), layer_sizes(layout, mask), 0.5, None)
     assert moved.tolist() == [-0.125] * 4 + [0.0, 0.0]
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_chunks_cover_every_layer_in_order(size: int) -> None:
-    layers = chunks(Layout.of(nn.Linear(3, 5)), size)
-    covered = [list(range(part.start, part.stop)) for parts in layers for part in parts]
+    layers = cut(Layout.of(nn.Linear(3, 5)), size)
+    covered = [list(range(part.start, part.stop)) for layer in layers for part in layer.parts]
     assert list(chain.from_iterable(covered)) == list(range(20)) and all(len(part) <= size for part in covered)
-    assert [parts[-1].stop for parts in layers] == [15, 20]
+    assert [layer.parts[-1].stop for layer in layers] == [15, 20]

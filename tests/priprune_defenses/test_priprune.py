@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from priprune_defenses.gumbel import epoch_generator, logistic
+from priprune_defenses.gumbel import logistic
 from priprune_defenses.priprune import PriPrune
-from priprune_plugins import ScenarioError
+from priprune_defenses.streams import substream
+from priprune_plugins import RunError, ScenarioError
 from priprune_plugins.generators import generator
 from priprune_plugins.messages import Upload
 
@@ -119,7 +120,7 @@ def test_sampled_composition_follows_alpha_and_is_drawn_anew_each_epoch(particip
     world(plugin, second, lambda weights: seen.append(weights.clone()) or torch.full_like(weights, 0.5), num_steps=4)
     own = [step < 0.5 for step in seen]  # own values are 0, broadcast 1, a step takes 0.05
     assert abs(own[0].double().mean() - 0.3) < 0.03
-    noises = [logistic(10_100, epoch_generator(generator(0, 1, 0), epoch), torch.device("cpu")) for epoch in (0, 1)]
+    noises = [logistic(10_100, substream(generator(0, 1, 0), epoch), torch.device("cpu")) for epoch in (0, 1)]
     assert torch.equal(own[0], noises[0] < math.log(0.3 / 0.7))
     assert torch.equal(own[1], own[0]) and torch.equal(own[2], noises[1] < math.log(0.3 / 0.7))
     assert torch.allclose(seen[2], torch.where(own[2], -0.1, 0.9)), "the trained part is kept"
@@ -176,8 +177,21 @@ def test_alpha_that_is_not_a_number_names_the_client(participate) -> None:
     plugin = PriPrune()
     plugin.on_local_train_start(client)
     client.state(plugin)["preference"][2] = torch.nan
-    with pytest.raises(RuntimeError, match="alpha of client 17 is not a number after round 4"):
+    with pytest.raises(RunError, match="1 alphas of client 17 are not a number after round 4"):
         plugin.before_upload(client, Upload((17,), 4, 20, torch.ones(6)))
+
+
+def test_alpha_that_is_not_a_number_starts_anew_where_asked_to(participate, caplog: pytest.LogCaptureFixture) -> None:
+    client = participate.client(torch.ones(6), client_id=17, round_idx=4)
+    plugin = PriPrune(nonfinite="reset")
+    plugin.on_local_train_start(client)
+    state = client.state(plugin)
+    for bad in (torch.nan, torch.inf):
+        state["preference"][2] = bad
+        upload = plugin.before_upload(client, Upload((17,), 4, 20, torch.ones(6)))
+        assert upload.shared.tolist() == [True, True, False, True, True, True]
+    assert torch.equal(state["preference"], torch.full((6,), plugin._first_preference()))
+    assert "2 so far" in caplog.text
 
 
 def test_a_diverged_upload_is_left_to_the_hosts_policy(participate) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from priprune_plugins.layout import Layout
-from priprune_plugins.masks import applied, apply_, chosen, density, keep_highest, lowest
+from priprune_plugins.masks import applied, apply_, chosen, density, keep_highest
 
 
 def net() -> nn.Module:
@@ -62,10 +62,6 @@ def test_pruned_weights_become_positive_zero_even_from_negative_or_infinite_ones
     assert applied(weights, None) is weights
     apply_(weights, mask)
     assert weights.tolist() == [0.0, 0.0, 2.0]
-
-
-def test_lowest_of_nothing_is_nothing() -> None:
-    assert lowest(torch.tensor([1.0, 2.0]), 0).tolist() == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
