@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from priprune_plugins.errors import PluginError, PriPruneError, RunError, ScenarioError
 from priprune_plugins.hookspecs import hookimpl
-from priprune_plugins.options import Count, Index, NonNegative, Positive, Rate, Share
+from priprune_plugins.options import Count, Factor, Index, NonNegative, Positive, Rate, Share
 
 if TYPE_CHECKING:
     from priprune_plugins.layout import Layout
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Facts,
         LabelledSet,
         Observation,
+        Progress,
         Reconstruction,
         Run,
         Server,
@@ -34,6 +35,7 @@ _NEEDS_TORCH = {
             "Facts",
             "LabelledSet",
             "Observation",
+            "Progress",
             "Reconstruction",
             "Run",
             "Server",
@@ -46,6 +48,7 @@ __all__ = [
     "Client",
     "Count",
     "Evaluation",
+    "Factor",
     "Facts",
     "Index",
     "LabelledSet",
@@ -55,6 +58,7 @@ __all__ = [
     "PluginError",
     "Positive",
     "PriPruneError",
+    "Progress",
     "Rate",
     "Reconstruction",
     "Run",

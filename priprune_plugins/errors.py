@@ -26,5 +26,18 @@ class PluginRuleError(PluginError):
     exit_code = 2
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user, or who manages the machine, asked the run to stop; the message says how to go on.
+
+    Args:
+        message: One line.
+        signal: Number of the signal that asked.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
+
+
 class RunError(PriPruneError):
     """The run could not go on although the input was right, a full disk for instance."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -11,6 +11,14 @@ from priprune_plugins.layout import Layout
 State = MutableMapping[str, Any]
 Batch = tuple[Tensor, Tensor]
 Split = Literal["train", "validation", "test"]
+
+
+class Progress(Protocol):
+    """Takes how far an attack is; an attack calls it as often as it likes."""
+
+    def __call__(self, share: float, loss: float | None = None) -> None:
+        """Report the share done, in [0, 1], and where there is one the attack's own loss now."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Facts:
         mean_image: ``[C, H, W]`` public mean image: the mean of the global test images, which belong to no client's
             training part.
         rounds: Rounds of the run, or None where that is not known.
+        proximal: Strength ``mu`` of the term ``mu (w - start)`` in each local step's gradient; 0 without one.
     """
 
     build_model: Callable[[], nn.Module]
@@ -64,6 +73,7 @@ class Facts:
     algorithm: str
     mean_image: Tensor
     rounds: int | None = None
+    proximal: float = 0.0
 
     def steps(self, num_samples: int) -> int:
         """Return how many local steps a client with ``num_samples`` images makes in a round."""

@@ -17,20 +17,32 @@ One run::
       on_client_evaluate(client)            personal methods set the weights that this client would use
       on_round_end(server, record)          trackers
     on_run_end(run)
-    reconstruct(observations, generator)    attackers, on the captures
+    reconstruct(observations, generator, state)             attackers, on the captures: images
+    identify(observations, candidates, generator, state)    attackers, on the captures: which candidate was trained on
 
 Order within every hook: algorithm, pruner, defences in YAML order, attackers, trackers.
 """
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
-    from priprune_plugins.messages import Client, Observation, Reconstruction, Run, Server, Upload
+    from priprune_plugins.messages import (
+        Client,
+        LabelledSet,
+        Observation,
+        Progress,
+        Reconstruction,
+        Run,
+        Server,
+        State,
+        Upload,
+    )
 
 PROJECT = "priprune"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -93,7 +105,28 @@ class HookSpecs:
         self,
         observations: "Sequence[Observation]",
         generator: "torch.Generator",
-        progress: Callable[[float], None],
+        progress: "Progress",
+        state: "State",
     ) -> "list[Reconstruction]":
-        """Return one reconstruction per observation, in order; ``progress`` takes the share done, in [0, 1]."""
+        """Return one reconstruction per observation, in order.
+
+        ``progress`` takes the share done, in [0, 1], and the loss. ``state`` is a copy of what this attack remembered
+        in ``server.state(self)``, as it stood after the last round; empty where it remembered nothing.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def identify(
+        self,
+        observations: "Sequence[Observation]",
+        candidates: "Sequence[LabelledSet]",
+        generator: "torch.Generator",
+        progress: "Progress",
+        state: "State",
+    ) -> "list[Tensor]":
+        """Return scores ``[N]`` per observation, one per candidate image, higher = more likely trained on.
+
+        ``candidates[v]`` holds the true images of ``observations[v]`` at random places among public decoys, with the
+        true label of each candidate: this attacker knows a labelled pool that the image is in, and not which it is.
+        """
         raise NotImplementedError

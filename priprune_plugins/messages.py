@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from priprune_plugins.facts import Batch, Evaluation, Facts, LabelledSet, Split, State
+from priprune_plugins.facts import Batch, Evaluation, Facts, LabelledSet, Progress, Split, State
 from priprune_plugins.live_weights import LiveWeights, checked_vector
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Facts",
     "LabelledSet",
     "Observation",
+    "Progress",
     "Reconstruction",
     "Run",
     "Server",
@@ -64,6 +65,9 @@ class Upload:
 class Observation:
     """What a real server holds of one upload; everything an attack may use.
 
+    ``start`` and ``labels`` are truth, which the host grants only to an attack that declares ``oracle: true`` or
+    ``labels: true``: what such an attack reaches is an upper bound, labelled so wherever it is shown.
+
     Args:
         broadcast: ``[D]`` weights that the client was sent, pruned coordinates exactly 0.
         server_weights: ``[D]`` the server's dense weights of that round.
@@ -78,6 +82,11 @@ class Observation:
         facts: Public facts; ``facts.batch_size`` is that of this upload.
         earlier: Earlier observations of the same client, oldest first.
         offset: ``[D]`` what the server knows was added to each step's gradient (SCAFFOLD's ``c - c_i``), or None.
+        public: The server's labelled public set, only where the scenario gives one.
+        start: ``[D]`` the weights that the client's training really started from, granted to an oracle only;
+            ``broadcast`` and ``server_weights`` are then the same tensor, so that an attack that knows of no oracle
+            works from the true start unchanged. None otherwise.
+        labels: ``[B]`` int64 true labels, granted only to an attack that declares ``labels: true``; None otherwise.
     """
 
     broadcast: Tensor
@@ -93,6 +102,9 @@ class Observation:
     facts: Facts
     earlier: Sequence["Observation"] = ()
     offset: Tensor | None = None
+    public: LabelledSet | None = None
+    start: Tensor | None = None
+    labels: Tensor | None = None
 
     @property
     def num_images(self) -> int:
@@ -111,6 +123,7 @@ class Reconstruction:
         loss: The attack's own final loss of this guess.
         trace: ``[iterations]`` loss of the chosen restart.
         failed: None, or why there is no usable guess; a failure is counted, never dropped.
+        notes: The attack's own figures of this guess, written under ``notes`` into its line of privacy.jsonl.
     """
 
     images: Tensor
@@ -118,6 +131,7 @@ class Reconstruction:
     loss: float
     trace: Tensor
     failed: str | None = None
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from priprune_plugins.errors import PluginRuleError
 from priprune_plugins.hookspecs import PROJECT, HookSpecs
 
-ATTACK_HOOKS = frozenset({"on_server_receive", "reconstruct"})
+RESULTS = frozenset({"reconstruct", "identify"})
+ATTACK_HOOKS = RESULTS | {"on_server_receive"}
 HOOKS = tuple(name for name in vars(HookSpecs) if not name.startswith("_"))
 
 
@@ -15,7 +16,7 @@ def check_plugin(label: str, kind: str, plugin: object) -> None:
 
     Args:
         label: How errors name it, for instance ``pruner snip``.
-        kind: ``attacks`` may implement only what a server can do; ``reconstruct`` is theirs alone.
+        kind: ``attacks`` may implement only what a server can do; ``reconstruct`` and ``identify`` are theirs alone.
         plugin: The instance.
 
     Raises:
@@ -79,7 +80,7 @@ def _check_kind(label: str, kind: str, hooks: set[str]) -> None:
         forbidden = sorted(hooks - ATTACK_HOOKS)
         if forbidden:
             raise PluginRuleError(f"{label} implements {forbidden[0]}: an attack sees only what a server sees")
-        if "reconstruct" not in hooks:
-            raise PluginRuleError(f"{label} implements no reconstruct: an attack must give a reconstruction")
-    elif "reconstruct" in hooks:
-        raise PluginRuleError(f"{label} implements reconstruct, which only attacks may")
+        if not hooks & RESULTS:
+            raise PluginRuleError(f"{label} implements neither reconstruct nor identify: an attack must give a result")
+    elif hooks & RESULTS:
+        raise PluginRuleError(f"{label} implements {min(hooks & RESULTS)}, which only attacks may")

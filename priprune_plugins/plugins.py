@@ -7,7 +7,8 @@ passes over in silence is an error when the host is built: see :mod:`priprune_pl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,8 @@ from priprune_plugins.errors import PluginError, PriPruneError
 from priprune_plugins.hookspecs import PROJECT, HookSpecs
 from priprune_plugins.live_weights import checked_vector
 from priprune_plugins.masks import applied
-from priprune_plugins.messages import Client, Observation, Reconstruction, Run, Server, Upload
+from priprune_plugins.messages import Client, LabelledSet, Observation, Progress, Reconstruction, Run, Server, Upload
+from priprune_plugins.plugin_answers import checked_reconstructions, checked_scores
 from priprune_plugins.plugin_checks import check_plugin, check_twins
 
 TRACE_VARIABLE = "PRIPRUNE_TRACE"
@@ -162,22 +164,45 @@ class PluginHost:
         attack: object,
         observations: Sequence[Observation],
         generator: torch.Generator,
-        progress: Callable[[float], None],
+        progress: Progress,
+        state: Mapping[str, Any] | None = None,
     ) -> list[Reconstruction]:
         """Let one attack reconstruct; the answer is checked to be one reconstruction per observation."""
-        for entry, caller in self._callers["reconstruct"]:
+        entry, answer = self._result(
+            "reconstruct", attack, state, observations=observations, generator=generator, progress=progress
+        )
+        return checked_reconstructions(str(entry), answer, observations)
+
+    def identify(
+        self,
+        attack: object,
+        observations: Sequence[Observation],
+        candidates: Sequence[LabelledSet],
+        generator: torch.Generator,
+        progress: Progress,
+        state: Mapping[str, Any] | None = None,
+    ) -> list[Tensor]:
+        """Let one attack score candidates; the answer is checked to be one score per candidate and observation."""
+        entry, answer = self._result(
+            "identify",
+            attack,
+            state,
+            observations=observations,
+            candidates=candidates,
+            generator=generator,
+            progress=progress,
+        )
+        return checked_scores(str(entry), answer, candidates)
+
+    def _result(
+        self, hook: str, attack: object, state: Mapping[str, Any] | None, **arguments: object
+    ) -> tuple[Registered, object]:
+        for entry, caller in self._callers[hook]:
             if entry.plugin is attack:
-                answers = self._call(
-                    "reconstruct",
-                    entry,
-                    caller,
-                    {},
-                    observations=observations,
-                    generator=generator,
-                    progress=progress,
-                )
-                return _checked_reconstructions(entry, answers[0] if answers else None, observations)
-        raise KeyError(f"{type(attack).__name__} is not an attack of this run")
+                # A copy: what an attack writes into it must not reach its next call.
+                answers = self._call(hook, entry, caller, {}, **arguments, state=deepcopy(dict(state or {})))
+                return entry, answers[0] if answers else None
+        raise KeyError(f"{type(attack).__name__} is not an attack of this run that implements {hook}")
 
     @staticmethod
     def _of(client: Client) -> dict[str, Tensor]:
@@ -248,18 +273,3 @@ def _tensors(upload: Upload) -> dict[str, Tensor]:
     buffers = {f"upload.buffers[{name!r}]": tensor for name, tensor in upload.buffers.items()}
     shared = {} if upload.shared is None else {"upload.shared": upload.shared}
     return {"upload.weights": upload.weights, **shared, **extras, **buffers}
-
-
-def _checked_reconstructions(
-    entry: Registered, answer: object, observations: Sequence[Observation]
-) -> list[Reconstruction]:
-    if not isinstance(answer, list) or len(answer) != len(observations):
-        got = f"{len(answer)} of them" if isinstance(answer, list) else type(answer).__name__
-        raise PluginError(f"{entry} must return one reconstruction for each of {len(observations)} uploads, got {got}")
-    for guess, observation in zip(answer, observations, strict=True):
-        if not isinstance(guess, Reconstruction):
-            raise PluginError(f"{entry} must return Reconstructions, got {type(guess).__name__}")
-        if guess.failed is None and guess.images.shape[1:] != observation.facts.image_shape:
-            expected = list(observation.facts.image_shape)
-            raise PluginError(f"{entry} must return images [B, *{expected}], got {list(guess.images.shape)}")
-    return answer

@@ -39,7 +39,7 @@ def judge(psnr_per_image: Sequence[float], best_floor_per_image: Sequence[float]
     }
 
 
-def judge_ranks(ranks: Sequence[int]) -> PositiveControl:
+def judge_ranks(ranks: Sequence[float]) -> PositiveControl:
     """Judge an attack that only identifies: rank 1 on at least half of 3 or more images.
 
     Args:

@@ -32,8 +32,10 @@ def summarise(lines: Iterable[Line]) -> dict[str, dict[str, Any]]:
 
     Returns:
         Per attack: ``victims`` and ``failed`` (counts of uploads), the mean of every figure over all victims, failed
-        ones included, ``nmi_levels``, ``floors``, ``positive_control``, ``by_round``; and, where the attack ranks
-        candidates, ``median_rank`` and ``top1_share``. A figure that no victim has is None.
+        ones included, ``nmi_levels``, ``granted`` (the truth that the attack was given beyond what a server holds),
+        ``notes`` (means), ``floors``, ``positive_control``, ``by_round``; and, where the attack ranks candidates,
+        ``median_rank``, ``top1_share`` and ``candidates``, the fewest that a rank is out of. A figure that no victim
+        has is None.
     """
     attacks: dict[str, list[Line]] = {}
     for line in lines:
@@ -97,7 +99,9 @@ def _attack(lines: Sequence[Line]) -> dict[str, Any]:
         "failed": sum(line.get("failed") is not None for line in victims),
         **{figure: mean_of(victims, figure) for figure in FIGURES},
         "nmi_levels": next((line["nmi_levels"] for line in lines if line.get("nmi_levels")), None),
+        "granted": next((line["granted"] for line in lines if line.get("granted")), []),
         **_ranks(victims),
+        "notes": _notes(victims),
         "floors": mean_floors(victims),
         "positive_control": positive_control(lines),
         "by_round": _rounds(lines, victims),
@@ -131,11 +135,23 @@ def _failing(reasons: Mapping[int, str | None]) -> str | None:
     return f"round {first}: {reasons[first]}{also}"
 
 
-def _ranks(victims: Sequence[Line]) -> dict[str, float]:
+def _ranks(victims: Sequence[Line]) -> dict[str, float | None]:
     ranks = [line["rank"] for line in victims if line.get("rank") is not None]
     if not ranks:
         return {}
-    return {"median_rank": median(ranks), "top1_share": fmean(rank == 1 for rank in ranks)}
+    out_of = [line["candidates"] for line in victims if line.get("candidates") is not None]
+    return {
+        "median_rank": median(ranks),
+        "top1_share": fmean(rank == 1 for rank in ranks),
+        "candidates": min(out_of, default=None),
+    }
+
+
+def _notes(victims: Sequence[Line]) -> dict[str, float | None]:
+    notes = [line.get("notes") or {} for line in victims]
+    return {
+        name: _mean([own.get(name) for own in notes]) for name in dict.fromkeys(name for own in notes for name in own)
+    }
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -45,6 +45,7 @@ class Chart:
         from_zero: Whether the vertical axis must hold 0.
         top: A value that the vertical axis must hold, 1 for a share.
         number: How a tick's number is written.
+        x_label: Quantity of the horizontal axis; its ticks are whole numbers where it is ``round``.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Chart:
     from_zero: bool = True
     top: float | None = None
     number: Callable[[float], str] = short
+    x_label: str = "round"
 
     def drawable(self) -> bool:
         """Return whether there is any point to draw."""
@@ -79,7 +81,7 @@ def _scales(chart: Chart, points: Sequence[Point]) -> tuple[Scale, Scale]:
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     low = min([*ys, 0.0] if chart.from_zero else ys)
     high = max(ys if chart.top is None else [*ys, chart.top])
-    x = fitted(min(xs), max(xs), _LEFT + 8, _RIGHT - 8, ticks=6, whole=True)
+    x = fitted(min(xs), max(xs), _LEFT + 8, _RIGHT - 8, ticks=6, whole=chart.x_label == "round")
     return x, fitted(low, high, _BOTTOM, _TOP, ticks=5)
 
 
@@ -97,7 +99,9 @@ def _grid(chart: Chart, x: Scale, y: Scale) -> Markup:
         for tick in x.ticks()
     ]
     axes = Markup('<path class="axis" d="M{} {}H{}"/>').format(_LEFT, _BOTTOM, _RIGHT)
-    label = Markup('<text class="unit mid" x="{}" y="{}">round</text>').format((_LEFT + _RIGHT) / 2, _BOTTOM + 36)
+    label = Markup('<text class="unit mid" x="{}" y="{}">{}</text>').format(
+        (_LEFT + _RIGHT) / 2, _BOTTOM + 36, chart.x_label
+    )
     unit = Markup('<text class="unit" x="{}" y="13">{}</text>').format(_LEFT, chart.y_label)
     return Markup("").join([*rows, *columns, axes, label, unit])
 

@@ -40,9 +40,13 @@ def tiles(run: RunFiles) -> list[tuple[str, str, str]]:
 
 def versions(run: RunFiles) -> list[tuple[str, str]]:
     """Return names and versions of what the run was made with, nested names joined by dots."""
+    return versions_of(run.environment)
+
+
+def versions_of(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the names and versions of an ``environment.json``."""
     return [
-        (name.removeprefix("environment.").removeprefix("packages."), value)
-        for name, value in _flat(run.environment, "")
+        (name.removeprefix("environment.").removeprefix("packages."), value) for name, value in _flat(environment, "")
     ]
 
 
@@ -50,6 +54,15 @@ def warnings(run: RunFiles) -> list[str]:
     """Return the run's own warnings."""
     given = run.summary.get("warnings") or []
     return [str(warning) for warning in given] if isinstance(given, list) else [str(given)]
+
+
+def unfinished(run: RunFiles) -> list[str]:
+    """Return one sentence per attack that has uploads left to do."""
+    left = run.summary.get("unfinished")
+    return [
+        f"{name}: {numbers.count(uploads)} uploads are not attacked yet; to go on: priprune attack {run.folder}"
+        for name, uploads in (left.items() if isinstance(left, dict) else ())
+    ]
 
 
 def _flat(value: Any, path: str) -> Sequence[tuple[str, str]]:

@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from priprune_plugins.privacy.summary import summarise
 from priprune_plugins.report import headline, numbers
+from priprune_plugins.report.bound_chart import bound_section
 from priprune_plugins.report.chart import Chart, draw
 from priprune_plugins.report.extra_uploads import extra_uploads
 from priprune_plugins.report.privacy_charts import privacy_charts
@@ -30,7 +31,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         ScenarioError: The folder holds no file of a run.
     """
-    page = _template().render(**_content(read_run(folder)))
+    page = template("template.html").render(**_content(read_run(folder)))
     path = folder / "report.html"
     temporary = path.with_name("report.html.part")
     temporary.write_text(page, encoding="utf-8")
@@ -38,13 +39,14 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """Return a page's template; every text that is put into it is escaped."""
     loader = PackageLoader("priprune_plugins.report", "")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["numbers"] = numbers
-    return environment.get_template("template.html")
+    return environment.get_template(name)
 
 
 def _content(run: RunFiles) -> dict[str, Any]:
@@ -56,14 +58,16 @@ def _content(run: RunFiles) -> dict[str, Any]:
         "sentence": headline.sentence(run),
         "finding": finding(table),
         "tiles": headline.tiles(run),
-        "notes": run.notes,
         "warnings": headline.warnings(run),
         "table": table,
         "attacks": {name: _attack(run, name, attacks[name]) for name in worst_first},
+        "bound": bound_section(run),
         "training": [(chart.title, draw(chart)) for chart in _training(run)],
         "extras": extra_uploads(run.rounds, run.summary),
         "scenario_text": run.scenario_text,
         "versions": headline.versions(run),
+        # Last: whatever reads a file above says here what it could not read.
+        "notes": [*run.notes, *headline.unfinished(run)],
     }
 
 

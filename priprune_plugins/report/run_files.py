@@ -64,11 +64,11 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         scenario_text=text,
         scenario=_yaml(text, notes),
-        environment=_json(folder / "environment.json", notes),
-        rounds=_lines(folder / "rounds.jsonl", notes, ("round",)),
-        timing=_lines(folder / "timing.jsonl", notes, ("round",)),
-        privacy=_lines(folder / "privacy.jsonl", notes, ("attack", "round", "group")),
-        summary=_json(folder / "summary.json", notes),
+        environment=json_object(folder / "environment.json", notes),
+        rounds=json_lines(folder / "rounds.jsonl", notes, ("round",)),
+        timing=json_lines(folder / "timing.jsonl", notes, ("round",)),
+        privacy=json_lines(folder / "privacy.jsonl", notes, ("attack", "round", "group")),
+        summary=json_object(folder / "summary.json", notes),
         notes=notes,
     )
 
@@ -86,7 +86,8 @@ def _yaml(text: str, notes: list[str]) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _json(path: Path, notes: list[str]) -> Mapping[str, Any]:
+def json_object(path: Path, notes: list[str]) -> Mapping[str, Any]:
+    """Return a JSON file's object; empty where it is absent, and where it is damaged, which goes to ``notes``."""
     try:
         value = json.loads(_text(path) or "{}")
     except json.JSONDecodeError:
@@ -95,7 +96,8 @@ def _json(path: Path, notes: list[str]) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _lines(path: Path, notes: list[str], keys: tuple[str, ...]) -> list[Record]:
+def json_lines(path: Path, notes: list[str], keys: tuple[str, ...]) -> list[Record]:
+    """Return the records of a JSON-lines file that hold all ``keys``; how many do not goes to ``notes``."""
     records, damaged = [], 0
     for line in _text(path).splitlines():
         record = _record(line, keys)

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from priprune_plugins.privacy.order import RESOLUTION_DB, margin_db, severity
 from priprune_plugins.privacy.summary import summarise
-from priprune_plugins.report.numbers import decibels, share
+from priprune_plugins.report.numbers import count, decibels, share
+
+__all__ = ["RESOLUTION_DB", "Row", "finding", "is_void", "rows"]
 
 Attacks = Mapping[str, Mapping[str, Any]]
 Lines = Sequence[Mapping[str, Any]]
-
-
-# Smaller differences in PSNR lie within the spread of single victims and attack seeds.
-RESOLUTION_DB = 2.0
+_GRANTS = {"start": "the weights that training started from", "labels": "the true labels"}
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,28 @@ class Row:
     @property
     def margin_db(self) -> float | None:
         """How far the reconstructions lie above the best floor, in dB; None where unknown."""
-        own, floor = self.figures.get("psnr_db"), self.floor.get("psnr_db")
-        return None if own is None or floor is None else own - floor
+        return margin_db(self.figures)
+
+    @property
+    def granted(self) -> str:
+        """What truth the attack was granted, in words; empty for one that a real server could run."""
+        given = [_GRANTS.get(name, name) for name in self.figures.get("granted") or ()]
+        return f"upper bound: knows {' and '.join(given)}" if given else ""
+
+    @property
+    def identified(self) -> str:
+        """In how many uploads the true image came first, in words; empty where the attack ranks nothing."""
+        return "" if self.figures.get("top1_share") is None else f"{share(self.figures['top1_share'])} first"
 
 
 def rows(attacks: Attacks, lines: Lines) -> list[Row]:
-    """Return the table's rows: valid ones by NMI, highest first, void ones last.
+    """Return the table's rows, the worst case first, see :func:`priprune_plugins.privacy.order.severity`.
 
     Where the control of an attack failed in some rounds and passed in others, the attack's row is void and each
     round that passed gets a row of its own.
     """
     found = [row for name, figures in attacks.items() for row in (_row(name, figures), *_rounds(name, figures, lines))]
-    return sorted(found, key=lambda row: (row.void, -(row.figures.get("nmi") or 0.0)))
+    return sorted(found, key=lambda row: severity(row.figures, row.void))
 
 
 def is_void(figures: Mapping[str, Any], round_idx: int | None = None) -> bool:
@@ -63,17 +73,38 @@ def is_void(figures: Mapping[str, Any], round_idx: int | None = None) -> bool:
 
 
 def finding(table: Sequence[Row]) -> str:
-    """Return the verdict in a sentence or two: what the strongest valid attack got, and what that means."""
+    """Return the verdict in a few sentences: what the strongest valid attacks got, and what that means.
+
+    An attack that was granted truth is never the worst case; it is named after it, as the upper bound that it is.
+    """
     if not table:
         return "No attack was measured, so nothing is known about privacy."
     valid = [row for row in table if not row.void]
     if not valid:
         return "No attack passed its positive control, so this run says nothing about privacy, neither good nor bad."
-    worst = valid[0]
-    if worst.figures.get("nmi") is None:
-        first = share(worst.figures.get("top1_share"))
-        return f"{worst.attack}{worst.where} puts the true image first in {first} of its victims."
-    head = f"Worst case: {worst.attack}{worst.where} reconstructs at NMI {worst.figures['nmi']:.2f} "
+    servers, bounds = [row for row in valid if not row.granted], [row for row in valid if row.granted]
+    if not servers:
+        return f"No attack that a server could run passed its positive control. {_upper(bounds[0])}"
+    pictures = [row for row in servers if row.figures.get("nmi") is not None]
+    names = [row for row in servers if row.figures.get("nmi") is None]
+    worst = sorted([*pictures[:1], *names[:1]], key=servers.index)
+    said = [_name(row) if row in names else _picture(row) for row in worst]
+    return " ".join([f"Worst case: {said[0]}", *said[1:], *(_upper(row) for row in bounds[:1])])
+
+
+def _name(row: Row) -> str:
+    first, chosen = share(row.figures.get("top1_share")), row.figures.get("candidates")
+    among = f", out of {count(chosen)} candidates" if chosen else ""
+    return f"{row.attack}{row.where} puts the true image first in {first} of its victims{among}."
+
+
+def _upper(row: Row) -> str:
+    reached = decibels(row.figures.get("psnr_db")) if row.figures.get("psnr_db") is not None else row.identified
+    return f"{row.attack}{row.where}, which no server can run, reaches {reached} ({row.granted})."
+
+
+def _picture(worst: Row) -> str:
+    head = f"{worst.attack}{worst.where} reconstructs at NMI {worst.figures['nmi']:.2f} "
     head += f"({worst.figures.get('nmi_levels')} grey levels), {decibels(worst.figures.get('psnr_db'))}"
     return head + _compared(worst.margin_db, worst.best_floor)
 

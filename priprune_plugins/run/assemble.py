@@ -1,8 +1,8 @@
 """From a scenario to live objects: data, model, plugins, federation."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from priprune_plugins.generators import generator
 from priprune_plugins.layout import Layout
 from priprune_plugins.messages import Facts
 from priprune_plugins.models.build import build_model
+from priprune_plugins.models.initialise import Init
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.run.device import resolved_device
+from priprune_plugins.run.truth import GRANT_NAMES, granted
 from priprune_plugins.scenario.options import build_plugin
 from priprune_plugins.scenario.sections import Scenario, Selection
 from priprune_plugins.simulation.aggregation import Absent
@@ -44,6 +46,10 @@ class Plugins:
         """Return the attacks in YAML order."""
         return [entry for entry in self.hooked if entry.kind == "attacks"]
 
+    def instances(self) -> list[object]:
+        """Return every instance in the order of :meth:`Scenario.selections`."""
+        return [self.algorithm, *(entry.plugin for entry in self.hooked), self.dataset, self.architecture]
+
 
 def make_plugins(scenario: Scenario) -> Plugins:
     """Import the chosen plugins and make them with their options.
@@ -57,25 +63,31 @@ def make_plugins(scenario: Scenario) -> Plugins:
         algorithm=_algorithm(scenario.federation),
         dataset=_made(scenario.dataset),
         architecture=_made(scenario.architecture),
-        hooked=tuple(registered(selection, label) for selection, label in labelled(chosen)),
+        hooked=tuple(relabelled([registered(selection) for selection in chosen])),
     )
 
 
-def labelled(selections: Sequence[Selection]) -> list[tuple[Selection, str]]:
-    """Return each selection with a label that is unique within its kind: ``sgi``, ``sgi-2``."""
+def relabelled(plugins: Sequence[Registered]) -> list[Registered]:
+    """Return the plugins with labels that are unique within their kind: ``sgi``, ``sgi-2``."""
     seen: Counter[tuple[str, str]] = Counter()
     labels = []
-    for selection in selections:
-        short = selection.name.rpartition(":")[2]
-        seen[selection.kind, short] += 1
-        count = seen[selection.kind, short]
-        labels.append((selection, short if count == 1 else f"{short}-{count}"))
-    return labels
+    for entry in plugins:
+        seen[entry.kind, entry.name] += 1
+        labels.append(numbered(entry.name, seen[entry.kind, entry.name]))
+    return [replace(entry, name=label) for entry, label in zip(plugins, labels, strict=True)]
 
 
-def registered(selection: Selection, label: str) -> Registered:
-    """Make one hooked plugin."""
-    return Registered(selection.kind, label, f"{selection.path}:{selection.name}", _made(selection))
+def numbered(label: str, number: int) -> str:
+    """Return the label of the ``number``-th plugin of one name, from 1."""
+    return label if number == 1 else f"{label}-{number}"
+
+
+def registered(selection: Selection) -> Registered:
+    """Make one hooked plugin; an attack that is granted truth has that in its name: ``sgi-oracle``."""
+    plugin = _made(selection)
+    given = granted(plugin) if selection.kind == "attacks" else ()
+    name = "-".join([selection.name.rpartition(":")[2], *(GRANT_NAMES[truth] for truth in given)])
+    return Registered(selection.kind, name, f"{selection.path}:{selection.name}", plugin)
 
 
 def _made(selection: Selection) -> Any:
@@ -105,11 +117,7 @@ def make_world(scenario: Scenario, plugins: Plugins) -> World:
     images = plugins.dataset.load()
     data = federate(images, scenario.data, scenario.seed).to(device)
     shape = images.image_shape
-
-    def build(stream: torch.Generator) -> nn.Module:
-        init = scenario.model.init
-        return build_model(plugins.architecture, shape, images.num_classes, images.mean, images.std, init, stream)
-
+    build = _builder(plugins.architecture, shape, images.num_classes, images.mean, images.std, scenario.model.init)
     model = build(generator(scenario.seed, "init")).to(device)
     facts = Facts(
         # The streams differ, so that nobody who knows the facts knows the initial weights.
@@ -124,8 +132,21 @@ def make_world(scenario: Scenario, plugins: Plugins) -> World:
         algorithm=scenario.federation.name,
         mean_image=data.mean_image,
         rounds=scenario.rounds,
+        proximal=plugins.algorithm.proximal,
     )
     return World(device, data, facts, model)
+
+
+def _builder(
+    architecture: Any,
+    shape: tuple[int, int, int],
+    num_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    init: Init | None,
+) -> Callable[[torch.Generator], nn.Module]:
+    """Return what builds the model; it holds public values only, because attacks hold it: no image, no seed."""
+    return lambda stream: build_model(architecture, shape, num_classes, mean, std, init, stream)
 
 
 def local_steps(scenario: Scenario) -> int | None:

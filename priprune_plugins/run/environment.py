@@ -3,7 +3,8 @@
 import hashlib
 import inspect
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,21 @@ def provenance(registered: Sequence[Registered], others: Sequence[tuple[str, obj
 
 def _origin(cls: type) -> dict[str, str]:
     top = cls.__module__.partition(".")[0]
-    distributions = packages_distributions().get(top, [])
+    found = distributions().get(top, [])
     source = inspect.getsourcefile(cls)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "no source file"
     return {
         "class": f"{cls.__module__}:{cls.__qualname__}",
-        "distribution": distributions[0] if distributions else "not installed",
-        "version": _version(distributions[0]) if distributions else "none",
+        "distribution": found[0] if found else "not installed",
+        "version": _version(found[0]) if found else "none",
         "sha256": digest,
     }
+
+
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Return the installed distributions by top-level package; reading them all takes longer than a short run."""
+    return packages_distributions()
 
 
 def _version(name: str) -> str:

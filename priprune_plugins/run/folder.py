@@ -1,9 +1,13 @@
 """The run folder: made once, never shared by two runs, every file written whole or line by line."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
 
 from priprune_plugins.errors import ScenarioError
 
@@ -42,10 +46,31 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSON-lines file; nothing where it is absent."""
+    """Yield the records of a JSON-lines file; nothing where it is absent.
+
+    A last line without its end was being written when the process died: it is left out, see :func:`mend_lines`.
+    """
     if path.is_file():
         with path.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines)
+            yield from (json.loads(line) for line in lines if line.endswith("\n"))
+
+
+def mend_lines(path: Path) -> None:
+    """Cut off a last line that was not written to its end, so that the next one does not run into it."""
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        kept = file.read().rfind(b"\n") + 1
+        file.truncate(kept)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
+    """Write a safetensors file atomically, from any device, with ``about`` as JSON in its header."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Two processes may write one entry of a shared cache at once.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    save_file(plain, temporary, metadata=None if about is None else {"about": json.dumps(about)})
+    temporary.replace(path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,18 +1,32 @@
-"""A whole run: train, keep what is attacked, attack, measure, summarise, report."""
+"""A whole run, or the rest of a stopped one: train, keep what is attacked, attack, measure, summarise, report."""
 
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from priprune_plugins.checkpoint.checkpoints import Checkpoint
 from priprune_plugins.messages import Run
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.report import write_report
 from priprune_plugins.run.assemble import Plugins, World, make_federation, make_plugins, make_world, scenario_warnings
-from priprune_plugins.run.attack_stage import AttackStage
+from priprune_plugins.run.attack_files import keep_attack_states
+from priprune_plugins.run.attack_stage import AttackStage, attack_all
+from priprune_plugins.run.checkpointing import Checkpointer
 from priprune_plugins.run.environment import environment, provenance
 from priprune_plugins.run.folder import new_folder, refuse_existing, write_json, write_text
-from priprune_plugins.run.summary import base_summary, with_attacks
+from priprune_plugins.run.interruption import Stop, stop_on_signals
+from priprune_plugins.run.resume import (
+    alone,
+    changed_versions,
+    read_environment,
+    refuse_other_scenario,
+    remove_partial,
+)
+from priprune_plugins.run.stopped import told_how_to_go_on
+from priprune_plugins.run.summary import base_summary
 from priprune_plugins.run.training import Training
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.options import resolved
@@ -20,76 +34,145 @@ from priprune_plugins.scenario.sections import Scenario
 from priprune_plugins.scenario.writing import dump_yaml
 
 
-def run_scenario(scenario: Scenario, out: Path | None = None, watcher: Watcher | None = None) -> Path:
+def run_scenario(
+    scenario: Scenario,
+    out: Path | None = None,
+    watcher: Watcher | None = None,
+    *,
+    attacked: bool = True,
+    resume: bool = False,
+) -> Path:
     """Run a scenario and leave its run folder.
 
     Args:
         scenario: The checked scenario.
         out: The run folder to make; None = ``runs/<name>``.
         watcher: Is told what happens.
+        attacked: False trains and keeps what is attacked, and leaves the attacks to
+            :func:`~priprune_plugins.run.trained.attack_trained`.
+        resume: Go on from the last whole checkpoint of the folder; from round 0 where there is none yet.
 
     Returns:
         The run folder.
 
     Raises:
-        ScenarioError: Options, data or the folder are wrong.
+        ScenarioError: Options, data or the folder are wrong, or the folder is of another scenario.
         PluginError: A plugin failed; what was computed before stays in the folder.
+        RunError: The disk is full, or no checkpoint is whole.
+        Interrupted: SIGINT or SIGTERM; the message says how to go on.
     """
-    started = time.perf_counter()
     watcher = watcher or Watcher()
     path = out or Path("runs") / scenario.name
-    refuse_existing(path)
-    plugins = make_plugins(scenario)
-    host = PluginHost(plugins.hooked)
-    world = make_world(scenario, plugins)
-    federation = make_federation(scenario, plugins, world, host)
-    folder = new_folder(path)
-    document = resolved(scenario, _instances(scenario, plugins))
-    _write_scenario(folder, document, scenario, plugins, world)
-    run = Run(folder=folder, scenario=document, facts=world.facts)
-    warnings = scenario_warnings(scenario, plugins)
-    for message in warnings:
-        watcher.warn(message)
-    training = Training(scenario, federation, host, folder, watcher)
-    host.on_run_start(run)
-    records = training.run()
-    found = training.warnings(records)
-    for message in found:
-        watcher.warn(message)
-    summary = base_summary(scenario, world, federation, records, warnings + found)
-    summary |= training.setup
-    summary["client_accuracy"] = training.client_accuracy()
-    _write_summary(folder, summary, started)
-    stage = AttackStage(folder, world, scenario.seed, scenario.privacy.nmi_levels)
-    for attack in plugins.attacks():
-        watcher.attack_begins(attack.name, len(stage.todo(attack.name)))
-        stage.run(attack, watcher.attack_progress)
-        watcher.attack_done(attack.name)
-        summary = with_attacks(summary, folder)
-        _write_summary(folder, summary, started)
-    host.on_run_end(run)
-    write_report(folder)
-    _write_summary(folder, summary, started)
-    watcher.finish(summary)
-    return folder
+    if not resume:
+        refuse_existing(path)
+    with stop_on_signals() as stop, told_how_to_go_on(path, stop):
+        plugins = make_plugins(scenario)
+        work = _Work(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked), watcher, stop)
+        return work.run(path, attacked, resume)
 
 
-def _write_summary(folder: Path, summary: dict[str, Any], started: float) -> None:
-    summary["seconds"] = round(time.perf_counter() - started, 3)
-    write_json(folder / "summary.json", summary)
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One run from its live objects on."""
+
+    scenario: Scenario
+    plugins: Plugins
+    world: World
+    host: PluginHost
+    watcher: Watcher
+    stop: Stop
+
+    def run(self, path: Path, attacked: bool, resume: bool) -> Path:
+        federation = make_federation(self.scenario, self.plugins, self.world, self.host)
+        document = resolved(self.scenario, self.plugins.instances())
+        if resume and path.exists():
+            refuse_other_scenario(path, document)
+        else:
+            new_folder(path)
+        with alone(path):
+            remove_partial(path)
+            saver = Checkpointer(path, self.scenario, federation, self.watcher)
+            if saver.checkpoints.done:
+                # A run may have been killed while it removed what only a resume needs.
+                saver.done()
+                self.watcher.say(f"{path} is finished already")
+                return path
+            self._describe(path, document)
+            run = Run(folder=path, scenario=document, facts=self.world.facts)
+            self.host.on_run_start(run)
+            summary = self._trained(path, saver, saver.find())
+            self._attacked(path, run, summary, attacked)
+            saver.done()
+        self.watcher.finish(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+        return path
+
+    def _describe(self, folder: Path, document: Any) -> None:
+        if (folder / "environment.json").is_file():
+            for message in changed_versions(read_environment(folder), made_with(self.plugins, self.world)):
+                self.watcher.warn(message)
+        else:
+            write_scenario(folder, document, self.plugins, self.world)
+
+    def _trained(self, folder: Path, saver: Checkpointer, found: Checkpoint | None) -> dict[str, Any]:
+        """Train what is left to train and return the summary of the training."""
+        summary = folder / "summary.json"
+        # Without checkpoints the summary alone says that the training is over: it is written after it.
+        if summary.is_file() and (found is None or found.manifest.stage == "trained"):
+            return dict(json.loads(summary.read_text(encoding="utf-8")))
+        return self._train(folder, saver, found)
+
+    def _train(self, folder: Path, saver: Checkpointer, found: Checkpoint | None) -> dict[str, Any]:
+        started = time.perf_counter()
+        if found is None:
+            saver.begin()
+        else:
+            saver.restore(found)
+        warnings = scenario_warnings(self.scenario, self.plugins)
+        for message in warnings:
+            self.watcher.warn(message)
+        federation = saver.federation
+        training = Training(self.scenario, federation, self.host, folder, self.watcher, saver, self.stop, started)
+        if found is not None:
+            training.remember(found.state["run"], found.manifest.seconds)
+        records = training.run(0 if found is None else found.manifest.next_round)
+        warned = training.warnings(records)
+        for message in warned:
+            self.watcher.warn(message)
+        summary = base_summary(self.scenario, self.world, federation, records, warnings + warned)
+        summary |= training.setup
+        summary["client_accuracy"] = training.client_accuracy()
+        memory, seconds = training.memory()
+        summary["seconds"] = round(seconds, 3)
+        keep_attack_states(folder, self.plugins.attacks(), federation.server)
+        write_json(folder / "summary.json", summary)
+        saver.trained(memory, seconds)
+        return summary
+
+    def _attacked(self, folder: Path, run: Run, summary: dict[str, Any], attacked: bool) -> None:
+        started, before = time.perf_counter(), summary["seconds"]
+
+        def write(found: dict[str, Any]) -> None:
+            seconds = before + time.perf_counter() - started
+            write_json(folder / "summary.json", {**found, "seconds": round(seconds, 3)})
+
+        stage = AttackStage(folder, self.world, self.scenario.seed, self.scenario.privacy)
+        summary = attack_all(stage, self.plugins.attacks() if attacked else [], self.watcher, summary, write)
+        self.host.on_run_end(run)
+        write_report(folder)
+        write(summary)
 
 
-def _instances(scenario: Scenario, plugins: Plugins) -> list[object]:
-    hooked = [entry.plugin for entry in plugins.hooked]
-    return [plugins.algorithm, *hooked, plugins.dataset, plugins.architecture]
-
-
-def _write_scenario(folder: Path, document: Any, scenario: Scenario, plugins: Plugins, world: World) -> None:
+def write_scenario(folder: Path, document: Any, plugins: Plugins, world: World) -> None:
+    """Write the resolved scenario, and with which versions and plugins it is run."""
     write_text(folder / "scenario.yaml", dump_yaml(document))
+    write_json(folder / "environment.json", made_with(plugins, world))
+
+
+def made_with(plugins: Plugins, world: World) -> dict[str, Any]:
+    """Return the versions and the plugins' files that the figures depend on."""
     others: Sequence[tuple[str, object]] = [
         ("algorithm", plugins.algorithm),
         ("data", plugins.dataset),
         ("model", plugins.architecture),
     ]
-    made_with = {"environment": environment(world.device), "plugins": provenance(plugins.hooked, others)}
-    write_json(folder / "environment.json", made_with)
+    return {"environment": environment(world.device), "plugins": provenance(plugins.hooked, others)}

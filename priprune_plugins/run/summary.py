@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from priprune_plugins.privacy.order import worst_first
 from priprune_plugins.privacy.summary import summarise
 from priprune_plugins.run.assemble import World
+from priprune_plugins.run.attack_files import unfinished
 from priprune_plugins.run.folder import read_lines
 from priprune_plugins.scenario.sections import Scenario
 from priprune_plugins.simulation.federation import Federation
@@ -46,12 +48,17 @@ def base_summary(
         "seconds": 0.0,
         "warnings": list(warnings),
         "attacks": {},
+        "unfinished": {},
     }
 
 
 def with_attacks(summary: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the summary with every attack that privacy.jsonl has lines of."""
-    return {**summary, "attacks": summarise(read_lines(folder / "privacy.jsonl"))}
+    """Return the summary with every attack that privacy.jsonl has lines of, worst case first.
+
+    ``unfinished`` holds by attack how many captures it has still to do, and is empty in a whole run.
+    """
+    attacks = worst_first(summarise(read_lines(folder / "privacy.jsonl")))
+    return {**summary, "attacks": attacks, "unfinished": unfinished(folder)}
 
 
 def _mean(records: Sequence[Mapping[str, Any]], name: str) -> float | None:

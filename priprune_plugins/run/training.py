@@ -13,7 +13,10 @@ from priprune_plugins.messages import Evaluation
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.audit import Auditor
 from priprune_plugins.run.captures import CaptureStore
+from priprune_plugins.run.checkpointing import Checkpointer
 from priprune_plugins.run.folder import append_line
+from priprune_plugins.run.interruption import Stop
+from priprune_plugins.run.records import RoundRecords
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.sections import Scenario
 from priprune_plugins.simulation.federation import Federation
@@ -32,16 +35,30 @@ class Training:
         host: All plugins.
         folder: The run folder.
         watcher: Is told of every round.
+        saver: Writes checkpoints.
+        stop: Whether somebody asked the run to stop.
+        started: ``time.perf_counter()`` when the work began.
     """
 
     def __init__(
-        self, scenario: Scenario, federation: Federation, host: PluginHost, folder: Path, watcher: Watcher
+        self,
+        scenario: Scenario,
+        federation: Federation,
+        host: PluginHost,
+        folder: Path,
+        watcher: Watcher,
+        saver: Checkpointer,
+        stop: Stop,
+        started: float,
     ) -> None:
         self._scenario = scenario
         self._federation = federation
         self._host = host
         self._folder = folder
         self._watcher = watcher
+        self._saver = saver
+        self._stop = stop
+        self._started = started
         self._store = CaptureStore(folder, scenario.capture.max_gib)
         self._auditor = Auditor(scenario, federation, host, self._store)
         self._every = scenario.evaluation.every or max(1, scenario.rounds // _TESTS_A_RUN)
@@ -50,11 +67,44 @@ class Training:
         self._setup_uploads = 0
         self.setup: dict[str, Any] = {}
 
-    def run(self) -> list[dict[str, Any]]:
-        """Run all rounds and return their records."""
+    def run(self, first: int = 0) -> RoundRecords:
+        """Run the rounds from ``first`` on and return the records of all.
+
+        Raises:
+            Interrupted: Somebody asked the run to stop.
+        """
         self._watcher.begin(self._scenario.name, self._scenario.rounds)
-        self.setup = self._setup()
-        return [self._round(round_idx) for round_idx in range(self._scenario.rounds)]
+        if first:
+            self._watcher.resumed(first)
+        else:
+            self.setup = self._setup()
+        with self._stop.patiently():
+            for round_idx in range(first, self._scenario.rounds):
+                self._round(round_idx)
+                self._saver.after_round(round_idx + 1, self._stop.asked, self.memory)
+                if self._stop.asked:
+                    self._stop.now()
+        return RoundRecords(self._folder / "rounds.jsonl", self._scenario.rounds)
+
+    def memory(self) -> tuple[dict[str, Any], float]:
+        """Return what must be remembered from one round to the next, beside the federation, and the seconds so far."""
+        remembered = {
+            "setup": self.setup,
+            "setup_uploads": self._setup_uploads,
+            "dropped": self._dropped,
+            "dead": self._dead,
+            "refused": self._store.refused,
+        }
+        return remembered, time.perf_counter() - self._started
+
+    def remember(self, memory: Mapping[str, Any], seconds: float) -> None:
+        """Take over what :meth:`memory` gave."""
+        self.setup = memory["setup"]
+        self._setup_uploads = memory["setup_uploads"]
+        self._dropped = memory["dropped"]
+        self._dead = memory["dead"]
+        self._store.refused = memory["refused"]
+        self._started -= seconds
 
     def _setup(self) -> dict[str, Any]:
         uploads = self._federation.setup()
@@ -64,7 +114,7 @@ class Training:
         # The weights of a setup upload are the broadcast itself, which nobody sends back.
         return {"setup_bytes_up": sum(extras.values()), "setup_bytes_down": down, "setup_extras": extras}
 
-    def _round(self, round_idx: int) -> dict[str, Any]:
+    def _round(self, round_idx: int) -> None:
         started = time.perf_counter()
         sampled = self._federation.start_round(round_idx)
         attacked = self._auditor.wants(round_idx)
@@ -81,7 +131,6 @@ class Training:
         append_line(self._folder / "timing.jsonl", _timing(round_idx, started))
         self._warn_of_dead_layers(record)
         self._watcher.round_done(record)
-        return record
 
     def _record(self, round_idx: int, sampled: Sequence[int], received: Sequence[Sent]) -> dict[str, Any]:
         tested = self._tested(round_idx)
@@ -126,7 +175,8 @@ class Training:
             records: One record a round.
         """
         found = list(self._dead)
-        if not math.isfinite(records[-1]["test_loss"]):
+        last = records[-1]["test_loss"]
+        if last is None or not math.isfinite(last):
             found.append("the model diverged: its last test loss is not finite; lower algorithm.lr")
         if self._scenario.defenses and not any(record["withheld_rate"] for record in records):
             found.append("the defences withheld no coordinate in any round; does a before_upload forget to return?")

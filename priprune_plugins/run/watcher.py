@@ -16,11 +16,17 @@ class Watcher:
     def attack_begins(self, attack: str, uploads: int) -> None:
         """An attack begins on so many uploads."""
 
-    def attack_progress(self, share: float) -> None:
-        """Share of the current attack that is done, in [0, 1]."""
+    def attack_progress(self, share: float, loss: float | None = None) -> None:
+        """Share of the current attack that is done, in [0, 1], and where it gives one its loss now."""
 
     def attack_done(self, attack: str) -> None:
         """An attack is done."""
+
+    def resumed(self, rounds: int) -> None:
+        """Training goes on where a checkpoint left it; so many rounds are done."""
+
+    def say(self, message: str) -> None:
+        """Something that the user should know."""
 
     def warn(self, message: str) -> None:
         """Something went wrong that does not stop the run."""

@@ -22,11 +22,23 @@ def read_with_includes(path: Path, shared_keys: Mapping[str, frozenset[str]]) ->
     Raises:
         ScenarioError: A file cannot be read, or includes itself.
     """
-    return _read(path, shared_keys, ())
+    return with_includes(read_yaml(path), path, shared_keys)
 
 
-def _read(path: Path, shared_keys: Mapping[str, frozenset[str]], chain: tuple[Path, ...]) -> tuple[Node, list[Path]]:
-    node = read_yaml(path)
+def with_includes(
+    node: Node, path: Path, shared_keys: Mapping[str, frozenset[str]], chain: tuple[Path, ...] = ()
+) -> tuple[Node, list[Path]]:
+    """Return a mapping that stands in ``path`` with everything that it includes, and all files read.
+
+    Args:
+        node: The mapping, for instance a whole file's, or the inline base of a sweep.
+        path: The file that it stands in.
+        shared_keys: As for :func:`read_with_includes`.
+        chain: The files that led here by their includes.
+
+    Raises:
+        ScenarioError: A file cannot be read, or includes itself.
+    """
     entries = dict(node.value) if isinstance(node.value, dict) else {}
     include = entries.pop(INCLUDE, None)
     own = Node(entries, node.place)
@@ -34,7 +46,7 @@ def _read(path: Path, shared_keys: Mapping[str, frozenset[str]], chain: tuple[Pa
     merged, files = Node({}, node.place), [path]
     for target in [] if include is None else _targets(include):
         base_path = _checked(path.parent / str(target.value), target, chain)
-        base, more = _read(base_path, shared_keys, chain)
+        base, more = with_includes(read_yaml(base_path), base_path, shared_keys, chain)
         merged = _merged(merged, base, "", shared_keys)
         files += more
     return _merged(merged, own, "", shared_keys), files

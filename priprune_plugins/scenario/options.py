@@ -93,6 +93,8 @@ def resolved(scenario: Scenario, plugins: Sequence[object]) -> dict[str, Any]:
         "capture": _plain(scenario.capture),
         "audit": None if scenario.audit is None else _plain(scenario.audit),
         "privacy": _plain(scenario.privacy),
+        "checkpoint": _plain(scenario.checkpoint),
+        "states": _plain(scenario.states),
     }
     return document | ({"modules": list(scenario.modules)} if scenario.modules else {})
 

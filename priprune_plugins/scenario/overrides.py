@@ -28,18 +28,27 @@ def overridden(node: Node, overrides: Sequence[str]) -> Node:
             raise ScenarioError(f"--set must be path=value, got {shown(override)}; for instance --set pruner.rate=0.5")
         place = f"--set {path.strip()}"
         value = parse_yaml(text, place, whole=place)
-        node = _assigned(node, _steps(path.strip()), value, "")
+        node = _assigned(node, _steps(path.strip(), "--set"), value, "")
     return node
 
 
-def _steps(path: str) -> list[str | int]:
+def assigned(node: Node, path: str, value: Node) -> Node:
+    """Return ``node`` with one value replaced or added, as by ``--set``; errors begin with the value's place.
+
+    Raises:
+        ScenarioError: Not a path, or one through something that is no mapping or list.
+    """
+    return _assigned(node, _steps(path, f"{value.place}:"), value, "")
+
+
+def _steps(path: str, at: str) -> list[str | int]:
     steps: list[str | int] = []
     end = 0
     while end < len(path) and (match := _STEP.match(path, end)):
         steps.append(match[1] if match[2] is None else int(match[2]))
         end = match.end()
     if not steps or end < len(path) or isinstance(steps[0], int):
-        raise ScenarioError(f"--set {shown(path)}: write a path like pruner.rate or attacks[0].iterations")
+        raise ScenarioError(f"{at} {shown(path)}: write a path like pruner.rate or attacks[0].iterations")
     return steps
 
 

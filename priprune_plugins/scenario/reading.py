@@ -17,9 +17,11 @@ from priprune_plugins.scenario.sections import (
     AlgorithmSection,
     AuditSection,
     CaptureSection,
+    CheckpointSection,
     EvaluationSection,
     PrivacySection,
     Scenario,
+    StatesSection,
 )
 from priprune_plugins.scenario.sections_reader import HOST_KEYS, entries, mixed, section, selection, selections
 from priprune_plugins.scenario.values import typed
@@ -32,6 +34,8 @@ SECTIONS: Mapping[str, type] = {
     "evaluation": EvaluationSection,
     "capture": CaptureSection,
     "privacy": PrivacySection,
+    "checkpoint": CheckpointSection,
+    "states": StatesSection,
 }
 LISTS = ("defenses", "attacks", "trackers")
 KEYS = (*SCALARS, *REQUIRED[:3], *SECTIONS, *LISTS, "pruner", "audit", "modules")
@@ -48,7 +52,20 @@ def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         ScenarioError: One line, ``file:line: path`` first.
     """
     node, files = read_with_includes(path, HOST_KEYS)
-    node = overridden(node, overrides)
+    return scenario_of(overridden(node, overrides), path, files)
+
+
+def scenario_of(node: Node, path: Path, files: Sequence[Path]) -> Scenario:
+    """Return the scenario of a mapping, as :func:`read_scenario` does of a file.
+
+    Args:
+        node: The mapping, its includes merged.
+        path: The file that it stands in; paths in it start at that file's folder.
+        files: All files that it was read from.
+
+    Raises:
+        ScenarioError: One line, ``file:line: path`` first.
+    """
     found = entries(node, "scenario")
     _check_keys(found, node.place)
     modules = _modules(found.get("modules"), path)
@@ -65,6 +82,8 @@ def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
 
 def _check_keys(found: Mapping[str, Node], place: str) -> None:
     for key, node in found.items():
+        if key in ("base", "grid"):
+            raise ScenarioError(f"{node.place}: {key} is a sweep's key, this is no scenario: give it to priprune sweep")
         if key not in KEYS:
             raise ScenarioError(unknown_key(f"{node.place}: {key[:60]}", "a scenario", key, [*KEYS, "include"]))
     for key in REQUIRED:

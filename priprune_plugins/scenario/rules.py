@@ -25,8 +25,13 @@ def check_rules(scenario: Scenario, places: Mapping[str, str]) -> None:
         raise ScenarioError(f"{place}: {path} {what}" if place else f"{path} {what}")
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be a folder's: A-Z a-z 0-9 . _ -, at most 100."""
+    return _NAME.fullmatch(name) is not None and name not in (".", "..")
+
+
 def _broken(scenario: Scenario) -> Iterator[tuple[str, str]]:
-    if not _NAME.fullmatch(scenario.name) or scenario.name in (".", ".."):
+    if not is_plain_name(scenario.name):
         yield "name", f"must be a plain name of A-Z a-z 0-9 . _ -, at most 100, got {scenario.name[:100]!r}"
     if not _DEVICE.fullmatch(scenario.device):
         yield "device", f"must be auto, cpu, cuda or cuda:n, got {scenario.device[:60]!r}"

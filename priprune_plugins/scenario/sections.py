@@ -6,9 +6,11 @@ Importing this module does not import torch. Every default of a host key is here
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from priprune_plugins.options import Count, Index, Positive, Share
+from pydantic import Field
+
+from priprune_plugins.options import Count, Index, NonNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,49 @@ class PrivacySection:
     Args:
         nmi_levels: Grey levels of the normalised mutual information.
         control_images: Images of the positive control of each attacked round; at least 3.
+        candidates: Pictures that an identification attack ranks a true image among, itself included; fewer where the
+            test set is smaller.
+        chunk: Uploads handed to an attack together: what an interrupted attack does again. Results depend on it by
+            rounding, and by their draws where an attack draws for a whole chunk.
     """
 
     nmi_levels: Count = 16
     control_images: Count = 3
+    candidates: Annotated[int, Field(ge=2, description="a whole number, at least 2")] = 300
+    chunk: Count = 64
+
+
+@dataclass(frozen=True)
+class CheckpointSection:
+    """When a run writes down all that it needs to go on after a kill; no figure depends on it.
+
+    Args:
+        every: After every n-th round; None = by time.
+        seconds: At least this long between two. After an expensive one it is longer, so that writing takes at most 3%
+            of the run's time.
+        keep: How many are kept while the run lasts; a finished run keeps one. 0 = none is written, and a run that was
+            killed cannot be resumed.
+    """
+
+    every: Count | None = None
+    seconds: Positive = 60.0
+    keep: Index = 2
+
+
+@dataclass(frozen=True)
+class StatesSection:
+    """Where the clients' states live: what defences, pruners and algorithms remember of each client.
+
+    Args:
+        max_gib: Most that they take in memory; the longest unused lie in files. No figure depends on it.
+        folder: Where those files go, a fast local disk for instance; None = into the run folder.
+        on_loss: What happens where a client's file is gone or damaged and no checkpoint helps: ``fail`` = the run
+            stops; ``fresh`` = that client starts anew, with a warning.
+    """
+
+    max_gib: NonNegative = 4.0
+    folder: str | None = None
+    on_loss: Literal["fail", "fresh"] = "fail"
 
 
 @dataclass(frozen=True)
@@ -196,6 +237,8 @@ class Scenario:
         capture: Which uploads are kept for the attacks.
         audit: Probe uploads, attacked instead of the training's own; None = none.
         privacy: How reconstructions are measured.
+        checkpoint: When a run writes down what it needs to go on after a kill.
+        states: Where the clients' states live.
         modules: Folders in which ``module:Class`` is looked for, beside the scenario's own and the current one.
         source: The file that it was read from.
     """
@@ -219,6 +262,8 @@ class Scenario:
     capture: CaptureSection = field(default_factory=CaptureSection)
     audit: AuditSection | None = None
     privacy: PrivacySection = field(default_factory=PrivacySection)
+    checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
+    states: StatesSection = field(default_factory=StatesSection)
     modules: tuple[str, ...] = field(default=(), compare=False)
     source: Path | None = field(default=None, compare=False)
 

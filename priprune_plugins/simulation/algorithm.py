@@ -1,6 +1,7 @@
 """What the host must know of a FedLab algorithm to drive it one client at a time."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ class Algorithm:
     """A FedLab trainer and handler with what their uploads mean; subclasses add options as fields.
 
     Class attributes: ``codec``, ``trainer_class`` (a SerialClientTrainer), ``handler_class`` (a SyncServerHandler), and
-    ``stateful``: whether the trainer remembers anything of a client, see :meth:`memory`.
+    ``stateful``: whether the trainer remembers anything of a client, see :meth:`held`.
     """
 
     codec: ClassVar[Codec] = Codec()
@@ -79,12 +80,20 @@ class Algorithm:
         """Turn the optimiser's gradient into that of the plain loss."""
         return gradient
 
-    def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
-        """Return copies of what the trainer keeps of one client, to restore it after a probe or a dropped upload."""
+    def held(self, trainer: Any, client_id: int) -> dict[str, Any]:
+        """Return the live objects that the trainer keeps of one client.
+
+        The host takes them out of the trainer after each visit and puts them back before the next, so that they are
+        saved and spilled with what plugins remember.
+        """
         return {}
 
-    def restore(self, trainer: Any, client_id: int, memory: dict[str, Any]) -> None:
-        """Put back what :meth:`memory` gave."""
+    def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
+        """Return copies of what the trainer keeps of one client, to restore it after a probe or a dropped upload."""
+        return deepcopy(self.held(trainer, client_id))
+
+    def restore(self, trainer: Any, client_id: int, memory: Mapping[str, Any]) -> None:
+        """Put back what :meth:`held` or :meth:`memory` gave; an empty mapping makes the trainer forget the client."""
 
     def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:
         """Mend extras that took the difference to the broadcast for the training's own change."""
@@ -95,6 +104,11 @@ class Algorithm:
     ) -> Mapping[str, Tensor]:
         """Let the extras follow a ``change [D]`` that a plugin made to the weights after training."""
         return extras
+
+    @property
+    def proximal(self) -> float:
+        """Strength ``mu`` of the term ``mu (w - start)`` that the algorithm adds to each step's gradient."""
+        return 0.0
 
     def known_offset(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Tensor | None:
         """Return what the server knows was added to each step's gradient, ``[D]``, or None; called before training."""

@@ -1,6 +1,7 @@
 """One client's round: broadcast in, hooks and FedLab's own training, upload out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,6 +65,7 @@ class ClientRunner:
         facts: Public facts.
         buffers: Batch-norm statistics.
         seed: The scenario's seed.
+        states: Where the algorithm's memories of the clients lie between their visits.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ClientRunner:
         facts: Facts,
         buffers: BufferKeeper,
         seed: int,
+        states: StateStore,
     ) -> None:
         self.algorithm = algorithm
         self.trainer = trainer
@@ -83,6 +86,7 @@ class ClientRunner:
         self.facts = facts
         self.buffers = buffers
         self.seed = seed
+        self.states = states
         self.dataset = RoundDataset(lambda client_id: data.client(client_id, "train"), training.num_clients)
         self.initial = trainer.flat.clone()
         self._parameters = list(trainer.model.parameters())
@@ -90,6 +94,25 @@ class ClientRunner:
 
     def run(self, visit: Visit) -> Sent:
         """Run one client's round and return what it leaves."""
+        with self._remembering(visit.client_id):
+            sent = self._run(visit)
+        self.states.clients.settle(visit.client_id)
+        return sent
+
+    @contextmanager
+    def _remembering(self, client_id: int) -> Iterator[None]:
+        """Give the trainer what it keeps of a client for the length of a visit."""
+        if not self.algorithm.stateful:
+            yield
+            return
+        memory = self.states.algorithm(client_id)
+        self.algorithm.restore(self.trainer, client_id, memory)
+        yield
+        memory.clear()
+        memory.update(self.algorithm.held(self.trainer, client_id))
+        self.algorithm.restore(self.trainer, client_id, {})
+
+    def _run(self, visit: Visit) -> Sent:
         batches = self._draw(visit)
         client = self.client(visit, batches.first, len(batches) * self._epochs(visit))
         remembers = self.algorithm.stateful or not visit.keep

@@ -64,6 +64,9 @@ class Federation:
 
     Args:
         setting: What to build it from.
+
+    Attributes:
+        last_mask: ``[D]`` bool, the mask of the last broadcast, or None.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -72,6 +75,7 @@ class Federation:
         algorithm, training = setting.algorithm, setting.training
         self.handler = algorithm.handler(setting.model, training, setting.rounds)
         self.buffers = BufferKeeper(setting.aggregation.buffers, setting.model)
+        self.states = StateStore(self.host.key)
         self.runner = ClientRunner(
             algorithm=algorithm,
             trainer=algorithm.trainer(setting.model, training),
@@ -80,8 +84,8 @@ class Federation:
             facts=setting.facts,
             buffers=self.buffers,
             seed=setting.seed,
+            states=self.states,
         )
-        self.states = StateStore(self.host.key)
         self.server = Server(
             facts=setting.facts,
             weights=self.handler.flat,
@@ -94,7 +98,7 @@ class Federation:
         self.mask_changed = False
         self._mask_change = 0.0
         self._sent_mask: Tensor | None = None
-        self._last_mask: Tensor | None = None
+        self.last_mask: Tensor | None = None
 
     def start_round(self, round_idx: int) -> list[int]:
         """Run ``on_round_start``, make the broadcast and return the sampled clients in id order."""
@@ -112,12 +116,12 @@ class Federation:
 
     def _broadcast(self) -> None:
         mask = self.server.mask
-        self.mask_changed = not _same(mask, self._last_mask)
+        self.mask_changed = not _same(mask, self.last_mask)
         prunable = self.server.layout.prunable
-        self._mask_change = changed_share(self._last_mask, mask, prunable) if self.mask_changed else 0.0
+        self._mask_change = changed_share(self.last_mask, mask, prunable) if self.mask_changed else 0.0
         self._sent_mask = mask
         if self.mask_changed:
-            self._last_mask = None if mask is None else mask.clone()
+            self.last_mask = None if mask is None else mask.clone()
         downlink = self.handler.downlink_package
         self.payload = self.setting.algorithm.codec.masked(downlink, mask)
 
@@ -237,6 +241,7 @@ class Federation:
         )
         upload = self.host.before_upload(client, upload)
         self.host.on_server_receive(self.server, upload)
+        self.states.clients.settle(client_id)
         return upload
 
     def test(self) -> Evaluation:
@@ -263,7 +268,9 @@ class Federation:
         self.runner.load(visit)
         self.host.on_client_evaluate(client)
         apply_(client.weights, client.mask)
-        return client.evaluate("test")
+        evaluation = client.evaluate("test")
+        self.states.clients.settle(client_id)
+        return evaluation
 
     def _current(self) -> Tensor:
         return applied(self.server.weights, self.server.mask)
@@ -276,15 +283,15 @@ class Federation:
 
     def bytes_down(self) -> int:
         """Return the bytes of this round's broadcast to one client; the mask travels where it changed."""
-        size, mask = self.server.layout.num_parameters, self._last_mask
+        size, mask = self.server.layout.num_parameters, self.last_mask
         kept = size if mask is None else int(mask.count_nonzero())
         changed = -(-size // 8) if self.mask_changed else 0
         return tensor_bytes(self.payload, size, kept) + buffer_bytes(self.buffers.server) + changed
 
     def masks_of(self, received: Sequence[Sent]) -> dict[str, Any]:
         """Return ``density`` and ``layer_density``, means over clients, and ``mask_change`` of the server's mask."""
-        masks = [self._last_mask if sent.mask is self._sent_mask else sent.mask for sent in received]
-        measured = self.meter.measure(masks, self._last_mask, self.mask_changed)
+        masks = [self.last_mask if sent.mask is self._sent_mask else sent.mask for sent in received]
+        measured = self.meter.measure(masks, self.last_mask, self.mask_changed)
         return {**measured, "mask_change": self._mask_change}
 
 

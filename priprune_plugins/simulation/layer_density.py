@@ -41,6 +41,9 @@ class MaskMeter:
 
     Args:
         layout: Layout of the model.
+
+    Attributes:
+        dead: Names of the layers that have been told to have no weight left.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -49,7 +52,7 @@ class MaskMeter:
         self._sizes = [size for _, size, prunable in named if prunable]
         self._layout = layout
         self._global: list[int] | None = None
-        self._dead: set[str] = set()
+        self.dead: set[str] = set()
 
     def measure(self, masks: Sequence[Tensor | None], broadcast: Tensor | None, changed: bool) -> dict[str, Any]:
         """Return ``density`` and ``layer_density`` (one per prunable layer), means over the round's clients.
@@ -73,6 +76,6 @@ class MaskMeter:
     def died(self, layer_density: Sequence[float]) -> list[str]:
         """Return the layers that have no weight left, each only the first time."""
         dead = [name for name, density in zip(self.names, layer_density, strict=True) if density == 0]
-        new = [name for name in dead if name not in self._dead]
-        self._dead.update(new)
+        new = [name for name in dead if name not in self.dead]
+        self.dead.update(new)
         return new

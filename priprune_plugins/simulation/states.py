@@ -1,4 +1,4 @@
-"""What plugins remember between rounds, kept by the host and keyed by the plugin's place in the scenario."""
+"""What plugins, and the algorithm's trainer, remember between rounds of the server and of each client."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from priprune_plugins.messages import State
+from priprune_plugins.simulation.client_states import ClientStates, States
 
-Key = tuple[str, int | None]
+# Not the key of a plugin: those hold a colon.
+_ALGORITHM = "algorithm"
 
 
 class StateStore:
@@ -16,26 +18,40 @@ class StateStore:
 
     Args:
         key_of: Returns a plugin's key.
+
+    Attributes:
+        server: The server's, by plugin key.
+        clients: The clients'; see :class:`ClientStates` for where they live.
     """
 
     def __init__(self, key_of: Callable[[object], str]) -> None:
         self._key_of = key_of
-        self.entries: dict[Key, State] = {}
+        self.server: States = {}
+        self.clients = ClientStates()
 
     def of(self, plugin: object, client_id: int | None) -> State:
         """Return the live state of ``plugin`` at a client, or at the server."""
-        return self.entries.setdefault((self._key_of(plugin), client_id), {})
+        states = self.server if client_id is None else self.clients.open(client_id)
+        return states.setdefault(self._key_of(plugin), {})
+
+    def algorithm(self, client_id: int) -> State:
+        """Return the live state of the algorithm's trainer at a client."""
+        return self.clients.open(client_id).setdefault(_ALGORITHM, {})
 
     def fork(self, client_id: int | None) -> "StateStore":
         """Return a store that starts from copies of one client's states and whose changes are thrown away."""
         copy = StateStore(self._key_of)
-        copy.entries = {key: deepcopy(state) for key, state in self.entries.items() if key[1] == client_id}
+        if client_id is None:
+            copy.server = deepcopy(self.server)
+        else:
+            copy.clients.put(client_id, self.clients.copied(client_id))
         return copy
 
     def forget_nonfinite(self, client_id: int) -> None:
         """Drop what plugins remember of a client where it holds NaN or infinity; the client starts anew there."""
-        for key in [key for key, state in self.entries.items() if key[1] == client_id and _nonfinite(state)]:
-            del self.entries[key]
+        states = self.clients.open(client_id)
+        for key in [key for key, state in states.items() if key != _ALGORITHM and _nonfinite(state)]:
+            del states[key]
 
 
 def _nonfinite(state: State) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from priprune_plugins import PluginError, ScenarioError, hookimpl
 from priprune_plugins.hookspecs import HookSpecs
 from priprune_plugins.layout import Layout
-from priprune_plugins.messages import Client, Facts, Observation, Reconstruction, Server, Upload
+from priprune_plugins.messages import Client, Facts, LabelledSet, Observation, Reconstruction, Server, Upload
 from priprune_plugins.plugins import PluginHost, Registered
 
 HOOKS = [name for name in vars(HookSpecs) if not name.startswith("_")]
@@ -296,6 +296,58 @@ def test_importing_the_public_names_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_an_observation_has_no_field_that_holds_truth() -> None:
-    fields = set(Observation.__dataclass_fields__)
-    assert not fields & {"shared", "start", "images", "labels", "batches", "truth"}
+def test_an_observation_holds_no_truth_unless_the_host_grants_it() -> None:
+    fields = Observation.__dataclass_fields__
+    assert not fields.keys() & {"shared", "images", "batches", "truth"}
+    assert (fields["start"].default, fields["labels"].default) == (None, None)
+
+
+def identifying(answer: Any) -> Registered:
+    class Identifying:
+        @hookimpl
+        def identify(self, candidates: Any) -> Any:
+            return answer
+
+    return entry(Identifying(), "attacks", "who")
+
+
+def test_reconstruct_hands_over_a_copy_of_what_the_attack_remembered(facts: Facts) -> None:
+    remembered = {"seen": [1]}
+
+    class Remembering:
+        @hookimpl
+        def reconstruct(self, observations: Any, state: Any) -> list[Reconstruction]:
+            state["seen"].append(2)
+            return []
+
+    attack = entry(Remembering(), "attacks")
+    PluginHost([attack]).reconstruct(attack.plugin, [], torch.Generator(), lambda share, loss=None: None, remembered)
+    assert remembered == {"seen": [1]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([], "attack who must return a list of scores for each of 1 uploads, got 0 of them"),
+        ([torch.zeros(2)], r"must return scores \[3\], one per candidate, got \[2\]"),
+        ([[0.0, 1.0, 2.0]], r"must return scores \[3\], one per candidate, got list"),
+        (torch.zeros(1, 3), "must return a list of scores for each of 1 uploads, got Tensor"),
+    ],
+)
+def test_identify_must_score_every_candidate(answer: Any, message: str) -> None:
+    attack = identifying(answer)
+    offered = [LabelledSet(torch.zeros(3, 1, 1, 2), torch.zeros(3, dtype=torch.long))]
+    with pytest.raises(PluginError, match=message):
+        PluginHost([attack]).identify(attack.plugin, [], offered, torch.Generator(), lambda share, loss=None: None)
+
+
+def test_an_attack_needs_a_result() -> None:
+    class OnlyWatching:
+        @hookimpl
+        def on_server_receive(self, upload: Upload) -> None:
+            """Looks and says nothing."""
+
+    with pytest.raises(PluginError, match="attack p implements neither reconstruct nor identify"):
+        PluginHost([entry(OnlyWatching(), "attacks")])
+    with pytest.raises(PluginError, match="pruner p implements identify, which only attacks may"):
+        PluginHost([entry(identifying(None).plugin, "pruners")])

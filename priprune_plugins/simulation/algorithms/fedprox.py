@@ -36,6 +36,10 @@ class FedProx(Algorithm):
     def setup_trainer(self, trainer: Any, training: LocalTraining) -> None:
         trainer.setup_optim(training.epochs, training.batch_size, training.lr, self.mu)
 
+    @property
+    def proximal(self) -> float:
+        return self.mu
+
     def plain_gradient(self, gradient: Tensor, client: Client) -> Tensor:
         """Subtract the proximal term's gradient ``mu * (w - w_start)``; exact at the first step, where it is 0."""
         if client.step_idx == 0 or self.mu == 0:

@@ -65,7 +65,7 @@ class FedLabPair(Algorithm):
         """Return copies of all that the trainer holds beside model and data: which is one client's is not known."""
         return {name: deepcopy(value) for name, value in vars(trainer).items() if name not in _RESIDENT}
 
-    def restore(self, trainer: Any, client_id: int, memory: dict[str, Any]) -> None:
+    def restore(self, trainer: Any, client_id: int, memory: Mapping[str, Any]) -> None:
         vars(trainer).update(memory)
 
     def setup_trainer(self, trainer: Any, training: LocalTraining) -> None:

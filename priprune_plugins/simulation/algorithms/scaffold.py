@@ -42,11 +42,11 @@ class Scaffold(Algorithm):
     def setup_handler(self, handler: Any, training: LocalTraining) -> None:
         handler.setup_optim(self.server_lr)
 
-    def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
+    def held(self, trainer: Any, client_id: int) -> dict[str, Any]:
         variate = trainer.cs[client_id]
-        return {} if variate is None else {"c": variate.clone()}
+        return {} if variate is None else {"c": variate}
 
-    def restore(self, trainer: Any, client_id: int, memory: dict[str, Any]) -> None:
+    def restore(self, trainer: Any, client_id: int, memory: Mapping[str, Any]) -> None:
         trainer.cs[client_id] = memory.get("c")
 
     def corrected(self, pack: list[Tensor], client: Client, training: LocalTraining) -> list[Tensor]:

@@ -108,7 +108,7 @@ def test_masks_and_what_else_left_the_clients_are_on_the_page(make_run: MakeRun)
 def test_a_failed_control_makes_every_figure_of_its_attack_void(make_run: MakeRun) -> None:
     folder = make_run(control_noise={"gi": 0.9})
     text = text_of(folder)
-    assert row(text, "gi").count('class="voided">void<') == 6
+    assert row(text, "gi").count('class="voided">void<') == 7
     assert "failed: VOID" in row(text, "gi")
     assert "void" not in row(text, "sgi")
     assert "PSNR of gi" not in text

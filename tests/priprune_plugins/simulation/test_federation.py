@@ -84,9 +84,9 @@ def test_scaffolds_plain_gradient_is_read_before_its_correction(
     federated = federation(Scaffold(), defence(Keep()), steps=1)
     one_round(federated, 0)
     seen.clear()
-    variates = federated.runner.trainer.cs
-    client_id = next(chosen for chosen in federated.start_round(1) if variates[chosen] is not None)
-    correction = federated.handler.global_c - variates[client_id]
+    trained_before = set(federated.states.clients.known())
+    client_id = next(chosen for chosen in federated.start_round(1) if chosen in trained_before)
+    correction = federated.handler.global_c - federated.states.algorithm(client_id)["c"]
     federated.train([client_id])
     assert correction.abs().max() > 0
     assert torch.allclose(seen[0][1], seen[0][0] + correction, atol=1e-6)

@@ -239,6 +239,36 @@ class GlobalStart(MeanImage):
 
 
 @dataclass(frozen=True, eq=False)
+class Ranks:
+    """Scores candidates by their mean pixel."""
+
+    bias: float = 0.0
+
+    @hookimpl
+    def identify(self, observations: Any, candidates: Any, generator: Any) -> list[torch.Tensor]:
+        assert [len(offered) for offered in candidates] == [10, 11]
+        return [self.scores(offered, generator) for offered in candidates]
+
+    def scores(self, offered: Any, generator: Any) -> torch.Tensor:
+        return offered.images.flatten(1).mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class RanksByLuck(Ranks):
+    def scores(self, offered: Any, generator: Any) -> torch.Tensor:
+        free = torch.Generator()
+        free.seed()
+        return torch.rand(len(offered), generator=free)
+
+
+@dataclass(frozen=True, eq=False)
+class ShufflesCandidates(Ranks):
+    def scores(self, offered: Any, generator: Any) -> torch.Tensor:
+        offered.images.zero_()
+        return super().scores(offered, generator)
+
+
+@dataclass(frozen=True, eq=False)
 class Peeks(MeanImage):
     @hookimpl
     def on_local_train_end(self, client: Client) -> None:
@@ -247,6 +277,7 @@ class Peeks(MeanImage):
 
 def test_a_right_attack_passes() -> None:
     check_attack(MeanImage())
+    check_attack(Ranks())
 
 
 @pytest.mark.parametrize(
@@ -259,6 +290,8 @@ def test_a_right_attack_passes() -> None:
         (LabelTooHigh(), "must give 1 int64 labels below 10"),
         (GlobalStart(), "GlobalStart changed torch's global generator: draw from the generator that it gets"),
         (Peeks(), "implements on_local_train_end: an attack sees only what a server sees"),
+        (RanksByLuck(), "RanksByLuck gives another result the second time"),
+        (ShufflesCandidates(), "ShufflesCandidates writes to its observations"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

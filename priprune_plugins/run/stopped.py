@@ -1,0 +1,56 @@
+"""What a user is told when a run ends before its end through no fault of its own: a signal, or a full disk."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from priprune_plugins.checkpoint.checkpoints import Checkpoints
+from priprune_plugins.errors import Interrupted, RunError
+from priprune_plugins.run.interruption import Stop
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_INSIDE = re.compile(rf"os error ({'|'.join(map(str, _FULL))})\b")
+
+
+@contextmanager
+def told_how_to_go_on(folder: Path, stop: Stop) -> Iterator[None]:
+    """End the block's interruptions and full disks with one line that says what is whole and how to go on.
+
+    Args:
+        folder: The run folder, which may not be there yet.
+        stop: Knows the signal.
+
+    Raises:
+        Interrupted: A signal came.
+        RunError: A disk is full.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted: {_standing(folder)}", stop.number) from error
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        raise RunError(f"the disk is full{where} ({error.strerror}): make room; {_standing(folder)}") from error
+    except SafetensorError as error:
+        if not _FULL_INSIDE.search(str(error)):
+            raise
+        raise RunError(f"the disk is full ({error}): make room; {_standing(folder)}") from error
+
+
+def _standing(folder: Path) -> str:
+    if not (folder / "scenario.yaml").is_file():
+        return "nothing was computed yet"
+    manifest = next(Checkpoints(folder / "checkpoint", 1).manifests(), None)
+    if manifest is None:
+        kept = "there is no checkpoint yet"
+    elif manifest.stage == "trained":
+        kept = "the training is done"
+    else:
+        kept = f"{manifest.next_round} rounds are in the last checkpoint"
+    return f"{kept}; to go on: priprune run {folder / 'scenario.yaml'} --out {folder} --resume"
