@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except PriPruneError as error:
         return _failed(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
-        return _failed("interrupted; what was computed stays on disk", INTERRUPTED, debug=False)
+    except KeyboardInterrupt as error:
+        code = getattr(error, "exit_code", INTERRUPTED)
+        return _failed(str(error) or "interrupted; what was computed stays on disk", code, debug=False)
     except BrokenPipeError:
         # Whoever read our output has gone, head for instance; Python's own flush at exit must not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,23 +25,30 @@ def run(arguments: argparse.Namespace) -> None:
     from priprune_plugins.run import run_scenario
 
     with _watched(arguments.quiet) as watcher:
-        folder = run_scenario(scenario, arguments.out, watcher)
+        folder = run_scenario(scenario, arguments.out, watcher, resume=arguments.resume)
     print(folder / "report.html")
 
 
 def attack(arguments: argparse.Namespace) -> None:
     """``priprune attack``."""
     from priprune_plugins.catalogue import check_name
+    from priprune_plugins.errors import ScenarioError
     from priprune_plugins.scenario.nodes import Node
     from priprune_plugins.scenario.overrides import overridden
     from priprune_plugins.scenario.sections import Selection
 
     options = overridden(Node({}, "--set"), arguments.set).plain()
-    check_name(Selection("attacks", arguments.attack, options, "--attack"))
-    from priprune_plugins.run import attack_run
+    if arguments.attack is not None:
+        check_name(Selection("attacks", arguments.attack, options, "--attack"))
+    elif options:
+        raise ScenarioError("--set gives options of an attack: name it with --attack")
+    from priprune_plugins.run import attack_run, finish_attacks
 
     with _watched(arguments.quiet) as watcher:
-        attack_run(arguments.run, arguments.attack, options, watcher)
+        if arguments.attack is None:
+            finish_attacks(arguments.run, watcher)
+        else:
+            attack_run(arguments.run, arguments.attack, options, watcher)
     print(arguments.run / "report.html")
 
 
@@ -49,11 +56,39 @@ def report(arguments: argparse.Namespace) -> None:
     """``priprune report``."""
     from priprune_plugins.errors import ScenarioError
 
+    if (arguments.run / "sweep.json").is_file():
+        from priprune_plugins.report.sweep_page import write_sweep_report
+        from priprune_plugins.sweep.results import write_results
+
+        write_results(arguments.run)
+        print(write_sweep_report(arguments.run))
+        return
     if not (arguments.run / "summary.json").is_file():
         raise ScenarioError(f"{arguments.run} is no run folder: it has no summary.json; give what priprune run made")
     from priprune_plugins.report import write_report
 
     print(write_report(arguments.run))
+
+
+def bound(arguments: argparse.Namespace) -> None:
+    """``priprune bound``."""
+    from priprune_plugins.cli.bound import bound as evaluate
+
+    evaluate(arguments)
+
+
+def agreement(arguments: argparse.Namespace) -> None:
+    """``priprune agreement``."""
+    from priprune_plugins.cli.agreement import agreement as correlate
+
+    correlate(arguments)
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """``priprune sweep``."""
+    from priprune_plugins.cli.sweep import sweep as run_all
+
+    return run_all(arguments)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -92,9 +127,11 @@ def list_plugins(arguments: argparse.Namespace) -> None:
 
 def schema(arguments: argparse.Namespace) -> None:
     """``priprune schema``."""
-    from priprune_plugins.scenario.schema import schema as scenario_schema
-
-    print(json.dumps(scenario_schema(), indent=2))
+    if arguments.file == "sweep":
+        from priprune_plugins.sweep.schema import schema as chosen
+    else:
+        from priprune_plugins.scenario.schema import schema as chosen
+    print(json.dumps(chosen(), indent=2))
 
 
 def fetch(arguments: argparse.Namespace) -> None:

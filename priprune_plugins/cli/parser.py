@@ -6,7 +6,7 @@ from typing import Any
 
 import priprune_plugins
 from priprune_plugins.catalogue import KINDS
-from priprune_plugins.cli import commands
+from priprune_plugins.cli import agreement_arguments, bound_arguments, commands, sweep_arguments
 
 _TOP = """\
 How much can a curious server reconstruct from pruned federated learning?
@@ -35,9 +35,17 @@ examples:
   priprune run configs/quickstart.yaml
   priprune run configs/quickstart.yaml --set rounds=10 --set 'attacks=[{name: gi}]'
   priprune run configs/quickstart.yaml --set attacks[0].iterations=50 --out runs/short
+  priprune run runs/short/scenario.yaml --out runs/short --resume
+"""
+_ATTACK = """\
+Attack the captures of a finished run, so that attackers are compared on the same uploads.
+
+Uploads that the same attack with the same options has done are left alone. Without --attack,
+every attack of the run that was stopped goes on where it was stopped.
 """
 _ATTACK_EXAMPLES = """\
 examples:
+  priprune attack runs/quickstart
   priprune attack runs/quickstart --attack gi
   priprune attack runs/quickstart --attack my_lab.attacks:Mine --set iterations=500
 """
@@ -94,21 +102,41 @@ def _add_runs(commands_of: Any) -> None:
     run.add_argument("scenario", type=Path, help="a YAML file")
     run.add_argument("--set", action="append", default=[], metavar="PATH=YAML", help=_SET)
     run.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/<name>)")
+    run.add_argument(
+        "--resume", action="store_true", help="go on with the run folder where its last checkpoint left it"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress, no closing table")
     attack = _add(
         commands_of,
         "attack",
         commands.attack,
         "attack the captures of a finished run again",
-        "Attack the captures of a finished run, so that attackers are compared on the same uploads.",
+        _ATTACK,
         _ATTACK_EXAMPLES,
     )
     attack.add_argument("run", type=Path, help="a run folder")
-    attack.add_argument("--attack", required=True, metavar="NAME", help="an installed attack, or module:Class")
+    attack.add_argument("--attack", metavar="NAME", help="an installed attack, or module:Class")
     attack.add_argument("--set", action="append", default=[], metavar="KEY=YAML", help=_SET_OPTION)
     attack.add_argument("--quiet", action="store_true", help="no progress, no closing table")
-    report = _add(commands_of, "report", commands.report, "draw the report of a run folder anew")
-    report.add_argument("run", type=Path, help="a run folder")
+    sweep = _add(
+        commands_of, "sweep", commands.sweep, sweep_arguments.HELP, sweep_arguments.TEXT, sweep_arguments.EXAMPLES
+    )
+    sweep_arguments.add_sweep_arguments(sweep)
+    report = _add(commands_of, "report", commands.report, "draw the report of a run or a sweep anew")
+    report.add_argument("run", type=Path, help="a run's or a sweep's folder")
+    bound = _add(
+        commands_of, "bound", commands.bound, bound_arguments.HELP, bound_arguments.TEXT, bound_arguments.EXAMPLES
+    )
+    bound_arguments.add_bound_arguments(bound)
+    agreement = _add(
+        commands_of,
+        "agreement",
+        commands.agreement,
+        agreement_arguments.HELP,
+        agreement_arguments.TEXT,
+        agreement_arguments.EXAMPLES,
+    )
+    agreement_arguments.add_agreement_arguments(agreement)
 
 
 def _add_looks(commands_of: Any) -> None:
@@ -124,14 +152,15 @@ def _add_looks(commands_of: Any) -> None:
     )
     check.add_argument("scenario", type=Path, help="a YAML file")
     check.add_argument("--set", action="append", default=[], metavar="PATH=YAML", help=_SET)
-    _add(
+    schema = _add(
         commands_of,
         "schema",
         commands.schema,
-        "print the JSON Schema of scenarios, for editors",
-        "Print the JSON Schema of scenarios with the options of all installed plugins.",
+        "print the JSON Schema of scenarios or of sweeps, for editors",
+        "Print the JSON Schema of scenarios, or of sweeps, with the options of all installed plugins.",
         _SCHEMA_EXAMPLES,
     )
+    schema.add_argument("file", nargs="?", choices=("scenario", "sweep"), default="scenario", help="of which file")
 
 
 def _add_others(commands_of: Any) -> None:

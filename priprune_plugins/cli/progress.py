@@ -31,6 +31,7 @@ class ProgressWatcher(Watcher):
         )
         self._task: TaskID | None = None
         self._accuracy: float | None = None
+        self._uploads = ""
 
     def begin(self, name: str, rounds: int) -> None:
         self._start(f"train {name}", rounds)
@@ -41,13 +42,21 @@ class ProgressWatcher(Watcher):
         self._update(advance=1, note=note)
 
     def attack_begins(self, attack: str, uploads: int) -> None:
-        self._start(f"attack {attack}", 1.0, f"{uploads} uploads")
+        self._uploads = f"{uploads} uploads"
+        self._start(f"attack {attack}", 1.0, self._uploads)
 
-    def attack_progress(self, share: float) -> None:
-        self._update(completed=share)
+    def attack_progress(self, share: float, loss: float | None = None) -> None:
+        note = {} if loss is None else {"note": f"{self._uploads}, loss {loss:.4g}"}
+        self._update(completed=share, **note)
 
     def attack_done(self, attack: str) -> None:
         self._update(completed=1.0)
+
+    def resumed(self, rounds: int) -> None:
+        self._update(completed=rounds)
+
+    def say(self, message: str) -> None:
+        self._progress.console.print(Text(f"priprune: {message}"), soft_wrap=True)
 
     def warn(self, message: str) -> None:
         self._progress.console.print(Text(f"priprune: warning: {message}", style="yellow"), soft_wrap=True)
@@ -87,21 +96,24 @@ def _headline(summary: Mapping[str, Any]) -> Text:
 
 def _attacks(attacks: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("attack")
-    for column in ("victims", "PSNR dB", "best floor dB", "NMI", "SSIM"):
+    table.add_column("attack", no_wrap=True)
+    for column in ("victims", "PSNR dB", "best floor dB", "NMI", "SSIM", "rank 1"):
         table.add_column(column, justify="right")
     table.add_column("positive control")
     for name, figures in attacks.items():
         control = figures["positive_control"]
         verdict = "passed" if control["passed"] else "FAILED, figures void"
+        verdict += "; upper bound" if figures.get("granted") else ""
         floors = [floor["psnr_db"] for floor in figures["floors"].values() if floor.get("psnr_db") is not None]
         cells = (
             _figure(figures["psnr_db"], 1),
             _figure(max(floors, default=None), 1),
             _figure(figures["nmi"], 3),
             _figure(figures["ssim"], 3),
+            _figure(figures.get("top1_share"), 2),
         )
-        table.add_row(Text(name), str(figures["victims"]), *cells, verdict)
+        shown = cells if control["passed"] else ("void",) * len(cells)
+        table.add_row(Text(name), str(figures["victims"]), *shown, verdict)
     return table
 
 

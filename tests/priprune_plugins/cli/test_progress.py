@@ -30,8 +30,19 @@ def test_the_closing_table_shows_figures_beside_floor_and_control() -> None:
     watcher.round_done({"round": 1, "accuracy": None})
     watcher.attack_begins("sgi", 3)
     watcher.attack_progress(0.5)
+    watcher.attack_progress(0.75, 0.125)
     watcher.attack_done("sgi")
     watcher.finish(SUMMARY)
     headline, _, row = out.getvalue().rstrip().splitlines()
     assert headline.startswith("[red]run  accuracy 0.912  density 0.700  withheld -")
-    assert row.split() == ["sgi", "3", "21.0", "12.3", "0.432", "-", "FAILED,", "figures", "void"]
+    assert row.split() == ["sgi", "3", *["void"] * 5, "FAILED,", "figures", "void"]
+
+
+def test_figures_stand_where_the_control_passed_and_say_what_was_granted() -> None:
+    out = io.StringIO()
+    passed = {**FIGURES, "positive_control": {**CONTROL, "passed": True}}
+    attacks = {"sgi": passed, "sgi-oracle": {**passed, "granted": ["start"], "top1_share": 0.5}}
+    ProgressWatcher(Console(file=io.StringIO()), Console(file=out, width=140)).finish({**SUMMARY, "attacks": attacks})
+    _, _, plain, oracle = out.getvalue().rstrip().splitlines()
+    assert plain.split() == ["sgi", "3", "21.0", "12.3", "0.432", "-", "-", "passed"]
+    assert oracle.split()[6:] == ["0.50", "passed;", "upper", "bound"]
