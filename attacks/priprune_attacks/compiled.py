@@ -1,7 +1,11 @@
 """The distance to the targets and its gradient as one compiled graph.
 
 ``torch.compile`` does not see through a double backward, so the distance is traced together with its gradient first.
-PLACEHOLDER
+Every chunk of victims is compiled anew, because its targets are constants of the graph: 20 seconds for ``mini``, 80
+for Conv-2. Measured on one CPU thread in float32, over the plain engine: LeNet 3.2 times at 1 victim and 1.3 at 64;
+Conv-2 1.0 at 16, whose time goes into library products. So it pays for long attacks on small networks. It costs no
+accuracy: the results differ by rounding, 6e-7 in the loss and 2e-6 in the gradient; that alone moves figures in dB
+(20.1 for 20.9, ``mini``, 6 victims, 200 iterations).
 """
 
 from collections.abc import Callable

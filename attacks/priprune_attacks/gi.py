@@ -38,13 +38,13 @@ class GI:
     Pruned coordinates enter the difference with the server's whole weight, which buries the gradient: that is GI's
     weakness under pruning, kept as the paper has it. ``reference: broadcast`` (called gi_broadcast) compares with
     what was sent instead. Departures from Geiping et al.: restarts from a public mean image and noise; a prior that
-    cools from 300 times its final strength, without which trained networks are not inverted; plain Adam instead of its
-    signed variant, unless ``sign``; total variation per image and without a padded border; cosine decay.
+    cools from 300 times its final strength, without which trained networks are not inverted; total variation per image
+    and without a padded border; cosine decay.
 
     Args:
         iterations: Loss evaluations per restart.
         lr: Learning rate of Adam at the start.
-        sign: Give Adam the sign of the gradient.
+        sign: Give Adam the sign of the gradient, as Geiping et al. do.
         starts: Where restarts begin; each is run with each strength in ``tv``.
         tv: Strengths of the total variation prior at the end.
         heat: How many times stronger the prior is at the start, at least 1; 1 keeps it constant.
@@ -65,9 +65,9 @@ class GI:
             client withheld before: an upper bound, not an attacker, and named so.
     """
 
-    iterations: Count = 800
+    iterations: Count = 400
     lr: Positive = 0.1
-    sign: bool = False
+    sign: bool = True
     starts: tuple[StartName, ...] = ("mean", "uniform")
     tv: tuple[NonNegative, ...] = (3e-3, 1e-2)
     heat: Factor = 300.0

@@ -1,4 +1,10 @@
-"""Which victims may share a batch: same weights, same number of images and steps, same treatment of their labels."""
+"""Which victims may share a batch: same weights, same number of images and steps, same treatment of their labels.
+
+Victims at different weights, of different rounds, take turns. Batched over weights of their own, 8 victims of 9
+restarts need as long as one after the other where the time goes: 28 ms for Conv-2's first Linear layer either way
+(11.5 ms where weights are shared), 0.8 against 0.7 ms for the second convolution of ``mini``. Only calls would be
+saved.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,6 +72,9 @@ def readings(
 
     Unrolling is exact where training is stable. Where steps overshoot, its loss is too rugged to descend, while the
     first step's gradient dominates the update, which one step matches well; the losses tell which is the case.
+    Measured with ``mini`` at rate .3, 5 steps, lr .01, means over 3 victims: one image at every step 21.0 dB unrolled
+    and 17.0 as one step; five images at every step 17.4 and 17.2; five images in steps of one, whose order is unknown,
+    are read as one step, 16.8. At lr .1 one image has 20.5 dB, read as one step.
     """
     several = [(index, seen) for index, seen in observations if target_of(seen).steps.count > 1]
     unrolled = [(target_of, observations)]

@@ -1,7 +1,9 @@
 """Gradient matching in bfloat16: activations, deltas and targets; images, losses and sums stay in float32.
 
-Measured on one thread of an AVX-512 CPU with bfloat16 products (see ``benchmarks/attack_vs_breaching.py`` for the
-network and the machine's float32 rate): PLACEHOLDER
+Measured on one thread of a CPU with AVX-512 and its bfloat16 products, one image a victim. Speed over float32: Conv-2
+1.5 times at 16 victims and 1.3 to 1.6 at 64, LeNet 1.1 at 64. Cost, SGI at rate .3: ``mini``, 6 victims, 200
+iterations, 20.1 dB for 20.9; Conv-2, 4 victims, 80 iterations, 22.0 dB for 21.9. Single images move by up to 4 dB
+either way, as they do when float32 products are only summed in another order (compiled, the same 6 victims have 20.1).
 """
 
 from copy import copy, deepcopy

@@ -4,9 +4,7 @@ Reference: PriPrune, Algorithm 2 and Figure 7.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
-from priprune_attacks.adam import Adam
 from priprune_attacks.gi import GI
 from priprune_attacks.labels import searched
 from priprune_attacks.matching import Recipe, Restart
@@ -32,7 +30,7 @@ class SGI(GI):
         paper: Algorithm 2 to the letter with only the sign fixed (and the reference, which a server with sampled
             clients does not otherwise have): 10,000 iterations at a constant 0.01 from one noise start, labels
             searched, no prior, because its ``tau`` is a constant. The start is uniform in [0, 1], where the paper
-            draws normal noise around 0, and the step is Adam's. ``objective``, ``sign`` and ``max_gib`` still count,
+            draws normal noise around 0, and the step is Adam's. ``objective`` and ``max_gib`` still count,
             the other options do not.
     """
 
@@ -50,6 +48,6 @@ class SGI(GI):
             restarts=(Restart("uniform", 0.0),),
             objective=usual.objective,
             labels=searched,
-            descent=Descent(_PAPER_ITERATIONS, _PAPER_LR, constant, partial(Adam, sign=self.sign)),
+            descent=Descent(_PAPER_ITERATIONS, _PAPER_LR, constant),
             max_gib=self.max_gib,
         )

@@ -14,10 +14,14 @@ from priprune_attacks.groups import grouped, readings
 from priprune_attacks.labels import searched
 from priprune_attacks.local_steps import LocalSteps
 from priprune_attacks.objectives import cosine
+from priprune_attacks.sgi import SGI
 from priprune_attacks.shared_model import model_at
 from priprune_attacks.targets import pseudo_gradient
 from priprune_plugins import Observation
 from priprune_plugins.masks import applied
+from priprune_plugins.models.initialise import initialise
+from priprune_plugins.models.small import Mini
+from priprune_plugins.models.standardise import Standardise
 
 
 def small() -> nn.Module:
@@ -112,3 +116,23 @@ def test_several_steps_are_read_as_one_step_too(new_scene: Callable[..., Any]) -
     assert ([i for i, _ in everything], [i for i, _ in several]) == ([0, 1], [1])
     assert (target_of(three).steps.count, one_step(three).steps.count) == (3, 1)
     assert len(readings([(0, one)], pseudo_gradient)) == 1
+
+
+@pytest.mark.slow
+def test_unrolling_tells_more_of_an_image_trained_on_five_times(
+    new_scene: Callable[..., Any], some_digits: Callable[..., Any], psnr: Callable[..., float]
+) -> None:
+    images, labels, mean = some_digits(3)
+    scene = new_scene(lambda: Standardise((0.3,), (0.35,), Mini().build((1, 28, 28), 62)), rate=0.3, mean_image=mean)
+    model = scene.build()
+    initialise(model, "he", torch.Generator().manual_seed(0))
+    scene.weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    scene.facts = replace(scene.facts, lr=0.01)
+    seen = [client_of(scene, images[v : v + 1], labels[v : v + 1], [[0]] * 5) for v in range(3)]
+
+    def score(unroll: bool) -> float:
+        attack = SGI(iterations=200, starts=("mean",), tv=(1e-3,), unroll=unroll)
+        guesses = attack.reconstruct(seen, torch.Generator().manual_seed(0), lambda share, loss=None: None)
+        return psnr(torch.cat([guess.images for guess in guesses]), images)
+
+    assert score(True) >= score(False) + 2

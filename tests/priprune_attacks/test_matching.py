@@ -24,7 +24,8 @@ def quiet(share: float, loss: float | None = None) -> None:
     pass
 
 
-QUICK = SGI(iterations=20, starts=("mean", "uniform"), tv=(1e-4, 1e-1))
+# Plain steps: the sign of a gradient near 0 turns with the last bit, which is what batching changes.
+QUICK = SGI(iterations=20, sign=False, starts=("mean", "uniform"), tv=(1e-4, 1e-1))
 
 
 def small() -> nn.Module:
