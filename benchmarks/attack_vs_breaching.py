@@ -36,7 +36,10 @@ from priprune_plugins.models.build import ModelPlugin, build_model
 from priprune_plugins.models.leaf import Conv2
 from priprune_plugins.models.lenet import LeNetDLG
 
-LR, TV, RATE = 0.1, 0.2, 0.3
+LR, RATE = 0.1, 0.3
+MEAN, STD = 0.3, 0.35
+# Breaching moves standardised pixels by steps of 0.1 and weighs their total variation by 0.2; ours moves pixels.
+STEP, TV = 0.1 * STD, 0.2 / STD
 REPORTED_EVERY = 25
 INSTALL = "breaching is not installed, so ours run alone: pip install 'priprune-plugins[breaching]'"
 
@@ -52,7 +55,7 @@ class Net:
     breaching_iterations: int
 
     def build(self) -> nn.Module:
-        mean, std = (0.3,) * self.channels, (0.35,) * self.channels
+        mean, std = (MEAN,) * self.channels, (STD,) * self.channels
         shape = (self.channels, self.side, self.side)
         return build_model(self.plugin, shape, self.classes, mean, std, None, generator(0, "init"))
 
@@ -149,7 +152,7 @@ def _now(device: torch.device) -> float:
 
 def ours(iterations: int) -> SGI:
     """Return our attack with breaching's objective, prior and step."""
-    return SGI(iterations=iterations, sign=True, starts=("uniform",), tv=(TV,), max_gib=64.0)
+    return SGI(iterations=iterations, lr=STEP, starts=("uniform",), tv=(TV,), heat=1.0, max_gib=64.0)
 
 
 def theirs(iterations: int) -> Breaching:

@@ -6,6 +6,8 @@ is. All functions are differentiable in ``D`` and ``A``. Axes: V victims, R rest
 positions) of one restart, O outputs, I inputs.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -81,8 +83,25 @@ def linear_square(deltas: Tensor, inputs: Tensor, mask: LayerMask) -> Tensor:
 
 def formed_products(grads: Tensor, target: Tensor, mask: LayerMask) -> Pair:
     """Return ``<g, G>`` and ``||M * g||^2`` of gradients ``[V, R, *shape]`` that are there."""
-    grads = masked(grads, mask)
-    return total((grads * target.unsqueeze(1)).flatten(2), (-1,)), total(grads.flatten(2).square(), (-1,))
+    grads = masked(grads, mask).flatten(2)
+    dot, square = _FormedProducts.apply(grads, target.flatten(1).unsqueeze(1).expand_as(grads))
+    return dot, square
+
+
+class _FormedProducts(torch.autograd.Function):
+    """``<g, G>`` and ``||g||^2`` of the last axis in as few passes as they take; differentiable once, in ``g``."""
+
+    @staticmethod
+    def forward(ctx: Any, grads: Tensor, target: Tensor) -> Pair:
+        ctx.save_for_backward(grads, target)
+        return total(grads * target, (-1,)), total(grads.square(), (-1,))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        grads, target = ctx.saved_tensors
+        of_dot, of_square = (one.to(grads.dtype).unsqueeze(-1) for one in outer)
+        return (grads * (2.0 * of_square)).addcmul_(target, of_dot), None
 
 
 def _entries(deltas: Tensor, inputs: Tensor, mask: Dropped) -> Tensor:

@@ -11,6 +11,8 @@ from priprune_attacks.convolution import Geometry, weight_gradient
 # Multiply-adds of one call past which oneDNN's direct kernels beat unfolding and matrix products on a CPU: 1.5 to 4
 # times on 8 to 64 channels; below it their call costs more than the work.
 DIRECT_WORK = 1 << 20
+# Inputs of one output below which (first layers, of 1 or 3 channels) unfolding is as fast or faster.
+_DIRECT_FAN_IN = 100
 
 
 def convolution_gradient(deltas: Tensor, inputs: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
@@ -24,7 +26,7 @@ def convolution_gradient(deltas: Tensor, inputs: Tensor, shape: torch.Size, geom
     """
     rows = deltas.shape[0] * deltas.shape[1]
     work = deltas.shape[:3].numel() * deltas.shape[4:].numel() * shape.numel()
-    if deltas.device.type == "cpu" and work >= DIRECT_WORK:
+    if deltas.device.type == "cpu" and work >= DIRECT_WORK and shape[1:].numel() >= _DIRECT_FAN_IN:
         grouped_shape = torch.Size((rows * shape[0], *shape[1:]))
         formed = weight_gradient(side_by_side(inputs), side_by_side(deltas), grouped_shape, geometry.times(rows))
     else:
