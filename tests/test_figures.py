@@ -77,7 +77,16 @@ def test_sgi_reconstructs_through_random_pruning_where_gi_does_not(tmp_path: Pat
     assert all(read["sgi"]["positive_control"]["passed"] for read in runs)
 
 
-@pytest.mark.parametrize(("defense", "protects"), [("largest", True), ("random_withhold", False)])
+STRONGER = "labels that used to be searched are counted right: 10.6 dB, under the mean image's 13.9 but over 8"
+
+
+@pytest.mark.parametrize(
+    ("defense", "protects"),
+    [
+        pytest.param("largest", True, marks=pytest.mark.xfail(strict=True, reason=STRONGER)),
+        ("random_withhold", False),
+    ],
+)
 def test_withholding_by_size_protects_pixels_and_at_random_hardly(tmp_path: Path, defense: str, protects: bool) -> None:
     sgi = figures(tmp_path, ATTACK, f"defenses=[{{name: {defense}, rate: 0.3}}]")["attacks"]["sgi"]
     if protects:
