@@ -16,109 +16,24 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from attacked_uploads import NETS, STD, Bench, Net
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from priprune_attacks.breaching_bridge import Breaching
 from priprune_attacks.sgi import SGI
-from priprune_plugins.data.digits import Digits
-from priprune_plugins.generators import generator
-from priprune_plugins.layout import Layout
-from priprune_plugins.masks import applied, keep_highest
 from priprune_plugins.memory import peak_rss_bytes
-from priprune_plugins.messages import Facts, Observation
-from priprune_plugins.models.build import ModelPlugin, build_model
-from priprune_plugins.models.leaf import Conv2
-from priprune_plugins.models.lenet import LeNetDLG
+from priprune_plugins.messages import Observation
 
-LR, RATE = 0.1, 0.3
-MEAN, STD = 0.3, 0.35
+RATE = 0.3
 # Breaching moves standardised pixels by steps of 0.1 and weighs their total variation by 0.2; ours moves pixels.
 STEP, TV = 0.1 * STD, 0.2 / STD
 REPORTED_EVERY = 25
 INSTALL = "breaching is not installed, so ours run alone: pip install 'priprune-plugins[breaching]'"
-
-
-@dataclass(frozen=True)
-class Net:
-    """A network under attack and how long breaching is timed on it."""
-
-    plugin: ModelPlugin
-    channels: int
-    side: int
-    classes: int
-    breaching_iterations: int
-
-    def build(self) -> nn.Module:
-        mean, std = (MEAN,) * self.channels, (STD,) * self.channels
-        shape = (self.channels, self.side, self.side)
-        return build_model(self.plugin, shape, self.classes, mean, std, None, generator(0, "init"))
-
-
-NETS = {"conv2": Net(Conv2(), 1, 28, 62, 50), "lenet": Net(LeNetDLG(), 3, 32, 10, 400)}
-
-
-class Bench:
-    """Uploads of single images, and what attacks them."""
-
-    def __init__(self, net: Net, device: torch.device) -> None:
-        self.net = net
-        data = Digits(size=net.side, num_classes=net.classes).load()
-        images = data.train_images.expand(-1, net.channels, -1, -1).contiguous()
-        self.images, self.labels = images.to(device), data.train_labels.to(device)
-        self.model = net.build().to(device)
-        mean = self.images.mean(0)
-        self.facts = Facts(
-            net.build,
-            Layout.of(self.model),
-            (net.channels, net.side, net.side),
-            net.classes,
-            LR,
-            1,
-            1,
-            None,
-            "fedavg",
-            mean,
-        )
-        self.weights = torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])
-
-    def observe(self, num_victims: int, rate: float = 0.0) -> list[Observation]:
-        """Return what the server holds of the first victims, each after one step on its image."""
-        scores = torch.rand(len(self.weights), generator=generator(0, "base mask")).to(self.weights.device)
-        mask = keep_highest(scores, self.facts.layout.prunable.to(scores.device), rate) if rate else None
-        sent = applied(self.weights, mask)
-        return [self._observation(victim, sent, mask) for victim in range(num_victims)]
-
-    def _observation(self, victim: int, sent: Tensor, mask: Tensor | None) -> Observation:
-        point = sent.clone().requires_grad_()
-        parameters = self.facts.layout.unflatten(point)
-        logits = torch.func.functional_call(self.model, parameters, (self.images[victim : victim + 1],))
-        loss = functional.cross_entropy(logits, self.labels[victim : victim + 1])
-        (grad,) = torch.autograd.grad(loss, point)
-        return Observation(
-            broadcast=sent,
-            server_weights=self.weights,
-            mask=mask,
-            upload=applied(sent - LR * grad, mask),
-            extras={},
-            buffers={},
-            broadcast_buffers={},
-            num_samples=1,
-            round_idx=0,
-            client_ids=(victim,),
-            facts=self.facts,
-            labels=self.labels[victim : victim + 1],
-        )
-
-    def psnr_db(self, guesses: Sequence[Tensor]) -> float:
-        """Return the mean over the first images, one image a guess."""
-        errors = [(guess[0] - self.images[victim]).square().mean() for victim, guess in enumerate(guesses)]
-        return float((-10 * torch.stack(errors).log10()).mean())
 
 
 @dataclass
@@ -151,8 +66,9 @@ def _now(device: torch.device) -> float:
 
 
 def ours(iterations: int) -> SGI:
-    """Return our attack with breaching's objective, prior and step."""
-    return SGI(iterations=iterations, lr=STEP, starts=("uniform",), tv=(TV,), heat=1.0, max_gib=64.0)
+    """Return our attack with breaching's objective, prior and step, and nothing that breaching does not do."""
+    plain = SGI(iterations=iterations, lr=STEP, starts=("uniform",), tv=(TV,), heat=1.0, max_gib=64.0)
+    return replace(plain, relax=False, contrast=False)
 
 
 def theirs(iterations: int) -> Breaching:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from priprune_attacks.matching import Recipe, match, restarts
+from priprune_attacks.matching import match
 from priprune_attacks.objectives import Products
 from priprune_attacks.optimise import Descent
 from priprune_attacks.penalties import weighted
+from priprune_attacks.recipe import Recipe, restarts
 from priprune_plugins import Count, NonNegative, Observation, Progress, Reconstruction, hookimpl
 
 

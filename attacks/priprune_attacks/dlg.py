@@ -11,9 +11,10 @@ import torch
 
 from priprune_attacks.labels import searched
 from priprune_attacks.lbfgs import LBFGS
-from priprune_attacks.matching import Recipe, match, not_empty, restarts
+from priprune_attacks.matching import match
 from priprune_attacks.objectives import l2
 from priprune_attacks.optimise import Descent, constant
+from priprune_attacks.recipe import Recipe, not_empty, restarts
 from priprune_attacks.starts import StartName
 from priprune_attacks.targets import Fill, MaskRule, pseudo_gradient
 from priprune_plugins import Count, Observation, Positive, Progress, Reconstruction, hookimpl

@@ -13,10 +13,11 @@ import torch
 
 from priprune_attacks.adam import Adam
 from priprune_attacks.labels import LabelName, label_rule
-from priprune_attacks.matching import Recipe, match, not_empty, restarts
+from priprune_attacks.matching import match
 from priprune_attacks.objectives import cosine, l2
 from priprune_attacks.optimise import Cooling, Descent
 from priprune_attacks.precision import Precision
+from priprune_attacks.recipe import Recipe, not_empty, restarts
 from priprune_attacks.starts import StartName
 from priprune_attacks.targets import Fill, MaskRule, Reference, pseudo_gradient
 from priprune_plugins import (
@@ -39,7 +40,7 @@ class GI:
     weakness under pruning, kept as the paper has it. ``reference: broadcast`` (called gi_broadcast) compares with
     what was sent instead. Departures from Geiping et al.: restarts from a public mean image and noise; a prior that
     cools from 300 times its final strength, without which trained networks are not inverted; total variation per image
-    and without a padded border; cosine decay.
+    and without a padded border; cosine decay; a contrast fitted at the end.
 
     Args:
         iterations: Loss evaluations per restart.
@@ -60,6 +61,8 @@ class GI:
             as one step there. One local step is the same either way.
         precision: ``bf16`` matches in bfloat16, see :mod:`priprune_attacks.precision` for its gain and its cost.
         compile: Compile the matching, see :mod:`priprune_attacks.compiled`.
+        relax: Let the search move counted labels too, see :class:`priprune_attacks.recipe.Recipe`.
+        contrast: Fit gain and offset of each image found to the size of the gradient, which the cosine leaves open.
         max_gib: Memory that one batch of victims and restarts may take.
         oracle: Be granted the weights that the client really started from, where a defence composes them of what the
             client withheld before: an upper bound, not an attacker, and named so.
@@ -80,6 +83,8 @@ class GI:
     unroll: bool = True
     precision: Precision = "fp32"
     compile: bool = False
+    relax: bool = True
+    contrast: bool = True
     max_gib: Positive = 2.0
     oracle: bool = False
 
@@ -99,6 +104,8 @@ class GI:
             max_gib=self.max_gib,
             precision=self.precision,
             compile=self.compile,
+            relaxed=self.relax,
+            contrast=self.contrast and self.objective == "cosine",
         )
 
     @hookimpl

@@ -13,11 +13,12 @@ import torch
 
 from priprune_attacks.batch_norm import BatchNormStatistics, Source
 from priprune_attacks.labels import LabelName, label_rule
-from priprune_attacks.matching import Recipe, match, not_empty, restarts
+from priprune_attacks.matching import match
 from priprune_attacks.objectives import cosine, l2
 from priprune_attacks.optimise import Descent
 from priprune_attacks.penalties import weighted
 from priprune_attacks.priors import group_consistency, l2_norm
+from priprune_attacks.recipe import Recipe, not_empty, restarts
 from priprune_attacks.starts import StartName
 from priprune_attacks.targets import Fill, MaskRule, pseudo_gradient
 from priprune_plugins import (
@@ -45,7 +46,8 @@ class GradInversion:
     class may change places between restarts, and then the mean mixes them. Labels are counted with repetitions, where
     the paper takes the lowest entries of the last weight gradient and needs B different classes. No noise is added to
     the steps. Total variation is anisotropic, all terms are means over pixels with weights to match, and the gradient
-    distance may be ``cosine``. Restarts begin at public noise around the mean image or at uniform noise.
+    distance may be ``cosine``. The search may move counted labels, and under ``cosine`` contrast is fitted at the end,
+    as in :class:`~priprune_attacks.gi.GI`. Restarts begin at public noise around the mean image or at uniform noise.
 
     Args:
         iterations: Loss evaluations per restart.
@@ -96,6 +98,8 @@ class GradInversion:
             labels=label_rule(self.labels),
             descent=Descent(self.iterations, self.lr),
             max_gib=self.max_gib,
+            relaxed=True,
+            contrast=self.objective == "cosine",
         )
 
     @hookimpl

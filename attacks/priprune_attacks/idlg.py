@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from priprune_attacks.dlg import DLG
 from priprune_attacks.labels import counted
-from priprune_attacks.matching import Recipe
+from priprune_attacks.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

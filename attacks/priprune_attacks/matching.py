@@ -6,7 +6,7 @@ chosen by the attack's own losses.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -15,82 +15,18 @@ from torch.nn import functional
 
 from priprune_attacks.chunks import Chunk, chunks, most_rows, run_in_halves
 from priprune_attacks.compiled import compiled
-from priprune_attacks.gradients import TargetBatch
+from priprune_attacks.contrast import fit_contrast
 from priprune_attacks.groups import Group, Victim, grouped, readings
 from priprune_attacks.guesses import Guess
-from priprune_attacks.labels import LabelRule, counted
-from priprune_attacks.latent import Latent, Pixels
-from priprune_attacks.objectives import Objective, cosine
-from priprune_attacks.optimise import Descent, descend
-from priprune_attacks.penalties import Penalty
-from priprune_attacks.precision import Precision
-from priprune_attacks.priors import Prior, total_variation
-from priprune_attacks.starts import STARTS, StartName
-from priprune_attacks.targets import Target, pseudo_gradient
-from priprune_plugins import Facts, Observation, Progress, Reconstruction, ScenarioError
+from priprune_attacks.objectives import Products
+from priprune_attacks.optimise import Descended, descend
+from priprune_attacks.recipe import Recipe, Restart
+from priprune_attacks.starts import STARTS
+from priprune_attacks.target_batch import TargetBatch
+from priprune_plugins import Observation, Progress, Reconstruction
 from priprune_plugins.generators import generator as stream
 
 _REPORT_EVERY = 25
-
-
-@dataclass(frozen=True)
-class Restart:
-    """One try: where it starts, how strongly the prior pulls, and which of several draws of that start it takes."""
-
-    start: StartName
-    strength: float
-    draw: int = 0
-
-
-def _pixels(facts: Facts) -> Latent:
-    return Pixels()
-
-
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """How one attack of the family goes about it.
-
-    Args:
-        target: What an observation says about a gradient.
-        restarts: Tries per observation.
-        objective: Distance of a dummy gradient to the target.
-        prior: What the restarts' strengths multiply.
-        penalties: Further terms of the loss, each with its own fixed weight.
-        labels: Guesses at the labels; each is tried with every restart.
-        label_noise: Standard deviation of the logits that a search for labels starts from; 0 gives equal
-            probabilities.
-        latent: What is searched in place of pixels, for images of the given facts.
-        descent: Iterations and optimiser.
-        max_gib: Memory that one batch may take, an estimate; halved further when memory runs out.
-        precision: Of the matching gradients, see :mod:`priprune_attacks.precision`.
-        compile: Compile them, see :mod:`priprune_attacks.compiled`.
-    """
-
-    target: Callable[[Observation], Target] = pseudo_gradient
-    restarts: Sequence[Restart] = field(default=(Restart("mean", 1e-2),))
-    objective: Objective = cosine
-    prior: Prior = total_variation
-    penalties: Sequence[Penalty] = ()
-    labels: LabelRule = counted
-    label_noise: float = 0.0
-    latent: Callable[[Facts], Latent] = _pixels
-    descent: Descent = field(default_factory=Descent)
-    max_gib: float = 2.0
-    precision: Precision = "fp32"
-    compile: bool = False
-
-
-def restarts(starts: Sequence[StartName], strengths: Sequence[float], draws: int = 1) -> tuple[Restart, ...]:
-    """Return every start with every strength of the prior, ``draws`` times each."""
-    return tuple(Restart(*chosen) for chosen in product(starts, strengths, range(draws)))
-
-
-def not_empty(attack: object, *options: str) -> None:
-    """Refuse an attack whose tuple ``options`` leave it nothing to try."""
-    for option in options:
-        if not getattr(attack, option):
-            name = type(attack).__name__.lower()
-            raise ScenarioError(f"attack {name}: {option} must hold at least one value, got []")
 
 
 def match(
@@ -163,14 +99,17 @@ class _Batch:
         strengths = starts.new_tensor([restart.strength for restart, _ in tries])
         free = starts.new_tensor([victims[0].labels[guess] is None for _, guess in tries]).bool().view(-1, 1, 1)
 
+        def products(images: Tensor, probabilities: Tensor) -> Products:
+            return self.group.gradients.products(images, probabilities, targets)
+
         def compare(images: Tensor, probabilities: Tensor) -> Tensor:
-            return recipe.objective(self.group.gradients.products(images, probabilities, targets))
+            return recipe.objective(products(images, probabilities))
 
         distance_of = compiled(compare) if recipe.compile else compare
 
         def loss(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             images = latent.decode(values)
-            probabilities = torch.where(free, labels.softmax(-1), labels)
+            probabilities = torch.where(free, labels.softmax(-1), labels if recipe.relaxed else labels.detach())
             distance = distance_of(images, probabilities)
             total = distance + strengths * recipe.prior(images)
             for penalty in recipe.penalties:
@@ -179,9 +118,20 @@ class _Batch:
 
         report = self.bar.counter(len(chunk))
         found = descend(loss, latent.encode(starts), labels, recipe.descent, report)
-        found = replace(found, images=latent.decode(found.images).clamp(0.0, 1.0))
+        probabilities = torch.where(free, found.labels.softmax(-1), labels)
+        found = replace(found, images=latent.decode(found.images).clamp(0.0, 1.0), labels=probabilities)
+        if recipe.relaxed or recipe.contrast:
+            found = self._settled(found.winners(), products)
         for position, victim in enumerate(victims):
             self.guesses[victim.index].offer(found, position)
+
+    def _settled(self, found: Descended, products: Callable[[Tensor, Tensor], Products]) -> Descended:
+        """Return the images in their contrast, and the loss of these images with these labels."""
+        images = found.images
+        if self.recipe.contrast:
+            images = fit_contrast(lambda images: products(images, found.labels), images)
+        loss = self.recipe.objective(products(images.detach().requires_grad_(), found.labels))
+        return replace(found, images=images, match=loss.detach())
 
     def _start(self, victim: Victim, restart: Restart) -> Tensor:
         """Draw a start on the CPU, so that every device starts from the same bits."""

@@ -91,6 +91,13 @@ class Descended:
     match: Tensor
     trace: Tensor
 
+    def winners(self) -> "Descended":
+        """Return the one row of each victim with the lowest match among those with a finite total: ``R`` becomes 1."""
+        rows = torch.arange(len(self.match), device=self.match.device)
+        best = self.match.where(self.total.isfinite(), math.inf).argmin(1)
+        kept = (part[rows, best].unsqueeze(1) for part in (self.images, self.labels, self.total, self.match))
+        return Descended(*kept, self.trace[:, rows, best].unsqueeze(2))
+
 
 def descend(loss: Loss, images: Tensor, labels: Tensor, rule: Descent, report: Report) -> Descended:
     """Minimise ``loss(images, labels) -> (total [V, R], match [V, R])`` from the given start.

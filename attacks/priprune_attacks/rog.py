@@ -14,10 +14,11 @@ import torch
 
 from priprune_attacks.labels import LabelName, label_rule
 from priprune_attacks.latent import Bicubic, Latent
-from priprune_attacks.matching import Recipe, match, not_empty, restarts
+from priprune_attacks.matching import match
 from priprune_attacks.objectives import cosine, l2
 from priprune_attacks.optimise import Descent
 from priprune_attacks.post_processing import trained_sharpener
+from priprune_attacks.recipe import Recipe, not_empty, restarts
 from priprune_attacks.starts import StartName
 from priprune_attacks.targets import Fill, MaskRule, pseudo_gradient
 from priprune_plugins import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from priprune_attacks.gi import GI
 from priprune_attacks.labels import searched
-from priprune_attacks.matching import Recipe, Restart
 from priprune_attacks.optimise import Descent, constant
+from priprune_attacks.recipe import Recipe, Restart
 from priprune_attacks.targets import MaskRule, Reference, literal_target
 
 _PAPER_ITERATIONS = 10_000

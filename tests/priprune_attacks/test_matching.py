@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from priprune_attacks.gi import GI
 from priprune_attacks.labels import searched
 from priprune_attacks.latent import Bicubic
-from priprune_attacks.matching import Recipe, Restart, match, restarts
+from priprune_attacks.matching import match
 from priprune_attacks.objectives import l2
 from priprune_attacks.optimise import Descent
 from priprune_attacks.priors import l2_norm
+from priprune_attacks.recipe import Recipe, Restart, restarts
 from priprune_attacks.sgi import SGI
 from priprune_attacks.shared_model import model_at
 from priprune_plugins import Observation, Reconstruction, ScenarioError
