@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -50,9 +51,18 @@ class Entry:
 
 
 def installed(kind: str) -> list[Entry]:
-    """Return the installed plugins of a kind by name; a name that two distributions bring is there twice."""
+    """Return the installed plugins of a kind by name; a name that two distributions bring is there twice.
+
+    What a folder of the import path holds is read once in a process; another path is read anew.
+    """
+    return list(_installed(kind, tuple(sys.path)))
+
+
+@cache
+def _installed(kind: str, path: tuple[str, ...]) -> tuple[Entry, ...]:
+    # Reading the metadata of everything installed takes longer than checking a scenario.
     found = entry_points(group=f"priprune.{kind}")
-    return sorted((_entry(point) for point in found), key=lambda entry: (entry.name, entry.distribution))
+    return tuple(sorted(map(_entry, found), key=lambda entry: (entry.name, entry.distribution)))
 
 
 def _entry(point: EntryPoint) -> Entry:

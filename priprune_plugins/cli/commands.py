@@ -56,18 +56,22 @@ def report(arguments: argparse.Namespace) -> None:
     """``priprune report``."""
     from priprune_plugins.errors import ScenarioError
 
+    if arguments.plots:
+        from priprune_plugins.report.plots import check_matplotlib
+
+        check_matplotlib()
     if (arguments.run / "sweep.json").is_file():
         from priprune_plugins.report.sweep_page import write_sweep_report
         from priprune_plugins.sweep.results import write_results
 
         write_results(arguments.run)
-        print(write_sweep_report(arguments.run))
+        print(write_sweep_report(arguments.run, arguments.plots))
         return
     if not (arguments.run / "summary.json").is_file():
         raise ScenarioError(f"{arguments.run} is no run folder: it has no summary.json; give what priprune run made")
     from priprune_plugins.report import write_report
 
-    print(write_report(arguments.run))
+    print(write_report(arguments.run, arguments.plots))
 
 
 def bound(arguments: argparse.Namespace) -> None:
@@ -93,8 +97,12 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> None:
     """``priprune check``."""
+    from priprune_plugins.cli.sweep import check_sweep, is_sweep
     from priprune_plugins.scenario import read_scenario
 
+    if is_sweep(arguments.scenario):
+        check_sweep(arguments.scenario, arguments.set)
+        return
     scenario = read_scenario(arguments.scenario, arguments.set)
     from priprune_plugins.plugins import PluginHost
     from priprune_plugins.run.assemble import make_plugins, scenario_warnings

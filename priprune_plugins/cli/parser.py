@@ -6,7 +6,7 @@ from typing import Any
 
 import priprune_plugins
 from priprune_plugins.catalogue import KINDS
-from priprune_plugins.cli import agreement_arguments, bound_arguments, commands, sweep_arguments
+from priprune_plugins.cli import agreement_arguments, bound_arguments, commands, report_arguments, sweep_arguments
 
 _TOP = """\
 How much can a curious server reconstruct from pruned federated learning?
@@ -122,8 +122,15 @@ def _add_runs(commands_of: Any) -> None:
         commands_of, "sweep", commands.sweep, sweep_arguments.HELP, sweep_arguments.TEXT, sweep_arguments.EXAMPLES
     )
     sweep_arguments.add_sweep_arguments(sweep)
-    report = _add(commands_of, "report", commands.report, "draw the report of a run or a sweep anew")
-    report.add_argument("run", type=Path, help="a run's or a sweep's folder")
+    report = _add(
+        commands_of,
+        "report",
+        commands.report,
+        report_arguments.HELP,
+        report_arguments.TEXT,
+        report_arguments.EXAMPLES,
+    )
+    report_arguments.add_report_arguments(report)
     bound = _add(
         commands_of, "bound", commands.bound, bound_arguments.HELP, bound_arguments.TEXT, bound_arguments.EXAMPLES
     )
@@ -147,8 +154,9 @@ def _add_looks(commands_of: Any) -> None:
         commands_of,
         "check",
         commands.check,
-        "validate a scenario without running it",
-        "Validate a scenario: first YAML, keys and names, then the options of the plugins that it selects.",
+        "validate a scenario or a sweep without running it",
+        "Validate a scenario, or a sweep with every cell and figure of it: first YAML, keys and names, then the\n"
+        "options of the plugins that it selects.",
     )
     check.add_argument("scenario", type=Path, help="a YAML file")
     check.add_argument("--set", action="append", default=[], metavar="PATH=YAML", help=_SET)

@@ -3,7 +3,8 @@
 import argparse
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +23,10 @@ if TYPE_CHECKING:
 
 def sweep(arguments: argparse.Namespace) -> int:
     """``priprune sweep``: check every cell, then run those that are not done."""
-    from priprune_plugins.sweep import read_sweep
-    from priprune_plugins.sweep.points import points, scenario_at
-
-    # Before torch, which takes seconds to import: a typing error is answered at once.
-    found = read_sweep(arguments.sweep, arguments.set)
-    for point in points(found):
-        scenario_at(found, point)
+    plan = _checked(arguments.sweep, arguments.set)
     from priprune_plugins.sweep.folder import SweepFolder
-    from priprune_plugins.sweep.plan import make_plan
 
-    plan = make_plan(found)
-    folder = SweepFolder(arguments.out or Path("runs") / found.name)
+    folder = SweepFolder(arguments.out or Path("runs") / plan.sweep.name)
     if arguments.dry_run:
         _list(plan, folder)
         return 0
@@ -42,6 +35,42 @@ def sweep(arguments: argparse.Namespace) -> int:
     else:
         folder.check_new()
     return _run(plan, folder, arguments)
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a file is a sweep's and not a scenario's, by its keys; one that cannot be read is neither."""
+    from priprune_plugins.scenario.yaml_reader import read_yaml
+
+    try:
+        keys = read_yaml(path).plain()
+    except ScenarioError:
+        return False
+    return isinstance(keys, dict) and bool({"base", "grid", "zip", "exclude", "figures"} & keys.keys())
+
+
+def check_sweep(path: Path, overrides: Sequence[str]) -> None:
+    """Check a sweep's file with all its cells and figures, and say how many there are."""
+    plan = _checked(path, overrides)
+    for warning in plan.warnings:
+        print(f"priprune: warning: {warning}", file=sys.stderr)
+    print(f"{path} is valid: {len(plan.cells)} cells, {_trainings(plan)} trainings, {len(plan.sweep.figures)} figures")
+
+
+def _checked(path: Path, overrides: Sequence[str]) -> "Plan":
+    from priprune_plugins.sweep import read_sweep
+    from priprune_plugins.sweep.points import points, scenario_at
+
+    # Before torch, which takes seconds to import: a typing error is answered at once.
+    found = read_sweep(path, overrides)
+    for point in points(found):
+        scenario_at(found, point)
+    from priprune_plugins.sweep.plan import make_plan
+
+    return make_plan(found)
+
+
+def _trainings(plan: "Plan") -> int:
+    return len(plan.cells) - sum(len(cells) - 1 for cells in plan.shared().values())
 
 
 def _run(plan: "Plan", folder: "SweepFolder", arguments: argparse.Namespace) -> int:
@@ -104,8 +133,7 @@ def _list(plan: "Plan", folder: "SweepFolder") -> None:
         for point in cell.points:
             table.add_row(*map(Text, (states[cell.key], cell.key, training, point.label)))
     _print(table)
-    trainings = len(plan.cells) - sum(len(cells) - 1 for cells in shared.values())
-    print(f"{len(plan.cells)} cells, {trainings} trainings, in {folder.path}")
+    print(f"{len(plan.cells)} cells, {_trainings(plan)} trainings, in {folder.path}")
 
 
 def _print_failed(plan: "Plan", failed: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from priprune_plugins.bounds.document import FILE
 from priprune_plugins.bounds.theorem import Bound, GradientLaw, corrected, theorem_1
-from priprune_plugins.report.chart import Chart, Series, draw
+from priprune_plugins.report.chart import Chart, Series
 from priprune_plugins.report.run_files import RunFiles
 
 _RATES = [step / 20 for step in range(20)]
@@ -26,7 +26,7 @@ def bound_section(run: RunFiles) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         charts = bound_charts(content["points"])
         shown = {name: content[name] for name in ("about", "points", "warnings", "theorem_4_2")}
-        return {**shown, "charts": [(chart.title, draw(chart)) for chart in charts]}
+        return {**shown, "charts": charts}
     except (ValueError, LookupError, TypeError):
         run.notes.append(f"{path.name} is damaged and was left out.")
         return None

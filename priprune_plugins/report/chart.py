@@ -1,4 +1,9 @@
-"""A line chart as inline SVG: axes, ticks, units, and a name at the end of every line in place of a legend."""
+"""A chart as inline SVG: axes, ticks, units, and a name at the end of every line, or a key beside markers and bars.
+
+One description, :class:`Chart`, is drawn twice: here for the page, which must need no script, no network and no drawing
+library, and takes the reader's dark or light colours; and by :mod:`priprune_plugins.report.plots` with matplotlib for
+the PNG and PDF files that papers want.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,32 +11,19 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+from priprune_plugins.report import marks
 from priprune_plugins.report.numbers import short
 from priprune_plugins.report.scale import Scale, fitted
+from priprune_plugins.report.series import COLOURS, Point, Series, thinned
 
-Point = tuple[float, float]
+__all__ = ["COLOURS", "Chart", "Point", "Series", "draw", "spread", "thinned"]
+
 WIDTH, HEIGHT = 460, 272
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 356, 30, 228
 _LABEL_GAP = 13.5
-_MOST_POINTS = 400
-_MOST_MARKERS = 24
-
-
-@dataclass(frozen=True)
-class Series:
-    """One line.
-
-    Args:
-        name: Written at the line's end.
-        points: ``(x, y)``, x ascending.
-        kind: ``line``, ``floor`` (dashed, muted) or ``dots`` (unconnected, unnamed).
-        colour: Which of the page's six colours.
-    """
-
-    name: str
-    points: Sequence[Point]
-    kind: str = "line"
-    colour: int = 0
+_KEY_GAP = 18.0
+_LETTER = 6.2
+_MOST_LETTERS = 15
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,8 @@ class Chart:
         top: A value that the vertical axis must hold, 1 for a share.
         number: How a tick's number is written.
         x_label: Quantity of the horizontal axis; its ticks are whole numbers where it is ``round``.
+        x_names: Names of the places 0, 1, ... where the horizontal axis holds no numbers.
+        x_number: How a tick's number of the horizontal axis is written.
     """
 
     title: str
@@ -55,34 +49,47 @@ class Chart:
     top: float | None = None
     number: Callable[[float], str] = short
     x_label: str = "round"
+    x_names: Sequence[str] = ()
+    x_number: Callable[[float], str] = short
 
     def drawable(self) -> bool:
         """Return whether there is any point to draw."""
         return any(series.points for series in self.series)
 
+    def drawn(self) -> list[Series]:
+        """Return the series that have points, each with at most about 400 of them."""
+        return [series.thinned() for series in self.series if series.points]
+
 
 def draw(chart: Chart) -> Markup:
     """Return the chart as an SVG element; every text in it is escaped."""
-    series = [Series(s.name, thinned(s.points), s.kind, s.colour) for s in chart.series if s.points]
-    x, y = _scales(chart, [point for s in series for point in s.points])
-    body = Markup("").join([_grid(chart, x, y), *(_line(s, x, y) for s in series), _names(series, x, y)])
+    series = chart.drawn()
+    x, y = _scales(chart, series)
+    keyed = any(s.kind in ("points", "bar") for s in series)
+    named = _key(series) if keyed else _names(series, x, y)
+    body = Markup("").join([_grid(chart, x, y), *_marked(series, x, y), named])
     return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
         WIDTH, HEIGHT, chart.title, chart.title, body
     )
 
 
-def thinned(points: Sequence[Point]) -> list[Point]:
-    """Return at most about 400 of the points, evenly spaced, the last one always among them."""
-    stride = -(-len(points) // _MOST_POINTS) or 1
-    return [*points[:-1:stride], points[-1]] if points else []
-
-
-def _scales(chart: Chart, points: Sequence[Point]) -> tuple[Scale, Scale]:
-    xs, ys = [p[0] for p in points], [p[1] for p in points]
+def _scales(chart: Chart, series: Sequence[Series]) -> tuple[Scale, Scale]:
+    xs, ys = [v for s in series for v in s.xs()], [v for s in series for v in s.ys()]
     low = min([*ys, 0.0] if chart.from_zero else ys)
     high = max(ys if chart.top is None else [*ys, chart.top])
-    x = fitted(min(xs), max(xs), _LEFT + 8, _RIGHT - 8, ticks=6, whole=chart.x_label == "round")
-    return x, fitted(low, high, _BOTTOM, _TOP, ticks=5)
+    y = fitted(low, high, _BOTTOM, _TOP, ticks=5)
+    if chart.x_names:
+        return Scale(-0.5, len(chart.x_names) - 0.5, _LEFT, _RIGHT, 1.0), y
+    return fitted(min(xs), max(xs), _LEFT + 8, _RIGHT - 8, ticks=6, whole=chart.x_label == "round"), y
+
+
+def _marked(series: Sequence[Series], x: Scale, y: Scale) -> list[Markup]:
+    in_bars = [s for s in series if s.kind == "bar"]
+    # Lines last: a floor must be seen over the bars that it is a level for.
+    return [
+        *(marks.bars(s, index, len(in_bars), x, y) for index, s in enumerate(in_bars)),
+        *(marks.points(s, x, y) if s.kind == "points" else marks.line(s, x, y) for s in series if s.kind != "bar"),
+    ]
 
 
 def _grid(chart: Chart, x: Scale, y: Scale) -> Markup:
@@ -94,9 +101,9 @@ def _grid(chart: Chart, x: Scale, y: Scale) -> Markup:
     ]
     columns = [
         Markup('<path class="axis" d="M{:.1f} {}v4"/><text class="tick mid" x="{:.1f}" y="{}">{}</text>').format(
-            x(tick), _BOTTOM, x(tick), _BOTTOM + 17, short(tick)
+            x(place), _BOTTOM, x(place), _BOTTOM + 17, name
         )
-        for tick in x.ticks()
+        for place, name in _places(chart, x)
     ]
     axes = Markup('<path class="axis" d="M{} {}H{}"/>').format(_LEFT, _BOTTOM, _RIGHT)
     label = Markup('<text class="unit mid" x="{}" y="{}">{}</text>').format(
@@ -106,30 +113,11 @@ def _grid(chart: Chart, x: Scale, y: Scale) -> Markup:
     return Markup("").join([*rows, *columns, axes, label, unit])
 
 
-def _line(series: Series, x: Scale, y: Scale) -> Markup:
-    places = [(x(a), y(b)) for a, b in series.points]
-    path = Markup("")
-    if series.kind != "dots":
-        d = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in _level(places))
-        path = Markup('<path class="{} c{}" d="{}"/>').format(series.kind, series.colour, d)
-    if series.kind == "floor" or (series.kind == "line" and len(places) > _MOST_MARKERS):
-        return path
-    radius = 3.2 if series.kind == "line" else 2.4
-    marks = (
-        Markup('<circle class="{} c{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>').format(
-            "mark" if series.kind == "line" else "dot", series.colour, a, b, radius
-        )
-        for a, b in places
-    )
-    return path + Markup("").join(marks)
-
-
-def _level(places: Sequence[Point]) -> list[Point]:
-    if len(places) > 1:
-        return list(places)
-    # One round only: a floor is still a level to compare with, so it is drawn as a short stroke.
-    (a, b) = places[0]
-    return [(a - 30, b), (a + 30, b)]
+def _places(chart: Chart, x: Scale) -> list[tuple[float, Markup]]:
+    if not chart.x_names:
+        return [(tick, escape(chart.x_number(tick))) for tick in x.ticks()]
+    room = int((_RIGHT - _LEFT) / len(chart.x_names) / _LETTER)
+    return [(float(place), _cut(name, max(3, room))) for place, name in enumerate(chart.x_names)]
 
 
 def _names(series: Sequence[Series], x: Scale, y: Scale) -> Markup:
@@ -141,8 +129,27 @@ def _names(series: Sequence[Series], x: Scale, y: Scale) -> Markup:
 def _name(series: Series, x: Scale, y: Scale, height: float) -> Markup:
     end, last = x(series.points[-1][0]), y(series.points[-1][1])
     leader = Markup('<path class="leader" d="M{:.1f} {:.1f}L{} {:.1f}"/>').format(end + 4, last, _RIGHT + 6, height)
-    text = Markup('<text class="t{} {}" x="{}" y="{:.1f}">{}</text>')
-    return leader + text.format(series.colour, series.kind, _RIGHT + 9, height + 4, _cut(series.name))
+    return leader + _label(series, _RIGHT + 9, height + 4)
+
+
+def _key(series: Sequence[Series]) -> Markup:
+    rows = []
+    named = [s for s in series if s.kind != "dots"]
+    gap = min(_KEY_GAP, (_BOTTOM - _TOP) / len(named))
+    for index, s in enumerate(named):
+        height = _TOP + 4 + index * gap
+        stroke = Markup('<path class="{} c{}" d="M{} {:.1f}h12"/>').format(s.kind, s.shade, _RIGHT + 6, height)
+        sign = stroke if s.kind in ("line", "floor") else marks.marker(s, _RIGHT + 12, height)
+        rows.append(sign + _label(s, _RIGHT + 22, height + 4))
+    return Markup("").join(rows)
+
+
+def _label(series: Series, across: float, down: float) -> Markup:
+    kind = "floor" if series.kind == "floor" else "line"
+    letters = min(_MOST_LETTERS, int((WIDTH - across) / _LETTER))
+    return Markup('<text class="t{} {}" x="{}" y="{:.1f}">{}</text>').format(
+        series.shade, kind, across, down, _cut(series.name, letters)
+    )
 
 
 def spread(heights: Sequence[float], top: float, bottom: float) -> list[float]:
@@ -158,5 +165,8 @@ def spread(heights: Sequence[float], top: float, bottom: float) -> list[float]:
     return placed
 
 
-def _cut(name: str) -> Markup:
-    return escape(name if len(name) <= 15 else name[:14] + "…")
+def _cut(name: str, letters: int) -> Markup:
+    if len(name) <= letters:
+        return escape(name)
+    # A browser shows the whole name where a pointer rests on it.
+    return Markup("{}<title>{}</title>").format(f"{name[: letters - 1]}…", name)

@@ -92,7 +92,7 @@ def _strip(folder: Path, attack: str, number: int, control: bool, void: bool, li
     pairs: list[Pair] = []
     images = missing = 0
     for line in lines:
-        found = _tensors(folder, attack, line)
+        found = pictures_of(folder, attack, line)
         missing += found is None
         if found is not None:
             images += len(found[0])
@@ -109,7 +109,14 @@ def _pairs(line: Line, truth: Tensor, guess: Tensor, void: bool, most: int) -> I
         yield Pair(data_uri(image), data_uri(other), caption, f"client {line.get('client')}")
 
 
-def _tensors(folder: Path, attack: str, line: Line) -> tuple[Tensor, Tensor] | None:
+def pictures_of(folder: Path, attack: str, line: Line) -> tuple[Tensor, Tensor] | None:
+    """Return the true images ``[B, C, H, W]`` of an upload and the guesses in their order, or None without a file.
+
+    Args:
+        folder: The run folder.
+        attack: Name of the attack.
+        line: The upload's line of ``privacy.jsonl``.
+    """
     name = f"{stem(line)}.safetensors"
     try:
         truth = load_file(folder / "audit" / name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.report.run_files import json_lines, json_object
+from priprune_plugins.sweep.figures import Figure
 
 Row = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ class SweepFiles:
         labels: The label of each axis, by the point's ``cell`` and path.
         rows: Lines of ``results.jsonl``.
         failed: The error of each failed cell, by key.
+        figures: What the sweep's file asks to draw.
         text: ``sweep.yaml`` as it stands.
         environment: ``environment.json`` of the first cell that is done.
         notes: One sentence per file that is damaged.
@@ -37,6 +39,7 @@ class SweepFiles:
     labels: Mapping[str, Mapping[str, str]]
     rows: list[Row]
     failed: Mapping[str, str]
+    figures: list[Figure]
     text: str
     environment: Mapping[str, Any]
     notes: list[str]
@@ -71,10 +74,19 @@ def read_sweep_folder(folder: Path) -> SweepFiles:
         labels={point["cell"]: point["labels"] for point in plan["points"]},
         rows=[*rows],
         failed={point["key"]: failed[point["key"]] for point in plan["points"] if point["key"] in failed.keys() - done},
+        figures=_figures(plan.get("figures"), notes),
         text=text.read_text(encoding="utf-8", errors="replace") if text.is_file() else "",
         environment=_environment(folder, [*rows], notes),
         notes=notes,
     )
+
+
+def _figures(given: Any, notes: list[str]) -> list[Figure]:
+    try:
+        return [Figure(**entry) for entry in given or ()]
+    except (TypeError, KeyError):
+        notes.append("The figures in sweep.json are damaged and were left out.")
+        return []
 
 
 def _environment(folder: Path, rows: list[Row], notes: list[str]) -> Mapping[str, Any]:

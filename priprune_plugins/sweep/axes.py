@@ -73,6 +73,28 @@ def axis(path: str, node: Node) -> Axis:
     return Axis(path, node.place, values)
 
 
+def meant(axis: Axis, node: Node, what: str) -> list[Value]:
+    """Return the values of an axis that a user names, by value or label, one or a list of them.
+
+    Args:
+        axis: The axis.
+        node: What the user wrote.
+        what: Whose key it stands in, for instance ``exclude``.
+
+    Raises:
+        ScenarioError: It has no such value.
+    """
+    given = node.plain()
+    one = [value for value in axis.values if value.is_(given)]
+    if one:
+        return one
+    several = given if isinstance(given, list) else [given]
+    if not several or not all(any(value.is_(item) for value in axis.values) for item in several):
+        there = ", ".join(value.label for value in axis.values)
+        raise ScenarioError(f"{node.place}: {what}: {axis.path} has no value {shown(given)}; it has {there}")
+    return [value for value in axis.values if any(value.is_(item) for item in several)]
+
+
 def short_names(axes: Sequence[Axis]) -> dict[str, str]:
     """Return a short name per path: its last key, where no other axis ends in the same, else the whole path."""
     last = {axis.path: axis.path.rpartition(".")[2] for axis in axes}

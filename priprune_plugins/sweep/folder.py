@@ -11,6 +11,7 @@
 import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class SweepFolder:
             "threads": plan.sweep.threads,
             "axes": {axis.path: [value.label for value in axis.values] for axis in plan.sweep.axes},
             "short": short_names(plan.sweep.axes),
+            "figures": [asdict(figure) for figure in plan.sweep.figures],
             "points": [
                 {
                     "cell": point.name,

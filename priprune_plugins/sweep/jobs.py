@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from priprune_plugins.checkpoint.durable import replace_durably
 from priprune_plugins.errors import PriPruneError
 from priprune_plugins.run.folder import write_text
 from priprune_plugins.run.runner import run_scenario
@@ -105,7 +106,8 @@ def _do(job: Job, watcher: Watcher | None) -> None:
         attack_trained(job.scenario, job.trained, job.part, watcher)
     else:
         run_scenario(job.scenario, job.part, watcher, attacked=job.kind == "run", resume=True)
-    job.part.replace(job.folder)
+    # The ledger will say that it is done.
+    replace_durably(job.part, job.folder)
 
 
 def _line(error: Exception) -> str:

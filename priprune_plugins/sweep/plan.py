@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import Plugins, make_plugins, scenario_warnings
 from priprune_plugins.scenario import Scenario
 from priprune_plugins.scenario.options import resolved
+from priprune_plugins.sweep.figure_cells import check_figures
 from priprune_plugins.sweep.points import Point, at_point, points, scenario_at
 from priprune_plugins.sweep.reading import Sweep
 
@@ -30,6 +31,7 @@ class Cell:
         scenario: The checked scenario.
         points: The points that resolve to it, usually one.
         document: The resolved scenario, every default written out.
+        attacks: Labels of its attacks, as the results name them.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Cell:
     scenario: Scenario
     points: tuple[Point, ...]
     document: Mapping[str, Any]
+    attacks: tuple[str, ...] = ()
 
     @property
     def point(self) -> Point:
@@ -71,7 +74,7 @@ def make_plan(sweep: Sweep) -> Plan:
     """Build and check every cell's scenario and plugins; nothing is computed and nothing written.
 
     Raises:
-        ScenarioError: The first cell that is wrong.
+        ScenarioError: The first cell that is wrong, or a figure that no cell gives points to.
         PluginError: A plugin breaks a rule.
     """
     built = [(point, scenario_at(sweep, point)) for point in points(sweep)]
@@ -83,6 +86,7 @@ def make_plan(sweep: Sweep) -> Plan:
         cells[cell.key] = cell if known is None else _also(known, point)
         for warning in warnings if known is None else ():
             warned[warning] = warned.get(warning, 0) + 1
+    check_figures(sweep.figures, tuple(cells.values()))
     return Plan(sweep, tuple(cells.values()), tuple(f"{text} ({n} cells)" for text, n in warned.items()))
 
 
@@ -95,11 +99,13 @@ def _checked(point: Point, scenario: Scenario) -> tuple[Cell, list[str]]:
         raise at_point(error, point) from error
     document = resolved(scenario, plugins.instances())
     shareable = training_key(document) if _shareable(plugins, host) else None
-    return Cell(cell_key(document), shareable, scenario, (point,), document), scenario_warnings(scenario, plugins)
+    labels = tuple(entry.name for entry in plugins.attacks())
+    cell = Cell(cell_key(document), shareable, scenario, (point,), document, labels)
+    return cell, scenario_warnings(scenario, plugins)
 
 
 def _also(cell: Cell, point: Point) -> Cell:
-    return Cell(cell.key, cell.training_key, cell.scenario, (*cell.points, point), cell.document)
+    return replace(cell, points=(*cell.points, point))
 
 
 def _check_device(scenario: Scenario) -> None:

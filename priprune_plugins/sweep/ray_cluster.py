@@ -9,11 +9,13 @@ from typing import Any
 
 from priprune_plugins.errors import RunError, ScenarioError
 from priprune_plugins.sweep.jobs import Job, Outcome, Progress, perform
+from priprune_plugins.sweep.reporter import Reporter
 from priprune_plugins.sweep.worker import environment
 
 LOCAL = "local"
 RETRIES = 3
 _SECONDS_TO_ANSWER = 5.0
+_SECONDS_BETWEEN = 0.5
 
 
 class RayExecutor:
@@ -32,6 +34,7 @@ class RayExecutor:
         _check_reachable(address)
         self._threads = threads
         self._running: dict[Any, Job] = {}
+        self._news: dict[str, str] = {}
         variables = {**environment(threads), "RAY_USAGE_STATS_ENABLED": "0"}
         try:
             self._ray.init(
@@ -48,6 +51,7 @@ class RayExecutor:
         if self._cpus < threads:
             self.close()
             raise ScenarioError(f"--ray {address}: the cluster has {self._cpus} CPUs and a cell asks for {threads}")
+        self._board = self._ray.remote(_Board).options(num_cpus=0).remote()
 
     @property
     def slots(self) -> int:
@@ -56,24 +60,41 @@ class RayExecutor:
 
     def submit(self, job: Job) -> None:
         """Begin a job; Ray waits for a free GPU where the job wants one and the cluster has any."""
-        task = self._ray.remote(perform).options(
+        task = self._ray.remote(_perform).options(
             num_cpus=self._threads,
             num_gpus=1 if job.gpu and self._gpus else 0,
             max_retries=RETRIES,
             name=job.label,
         )
-        self._running[task.remote(job)] = job
+        self._running[task.remote(job, self._board)] = job
 
     def event(self) -> Outcome | Progress:
-        """Wait until a job ends; Ray's tasks do not tell how far they are."""
-        ended, _ = self._ray.wait(list(self._running), num_returns=1)
-        job = self._running.pop(ended[0])
+        """Wait until a job tells how far it is, or ends."""
+        while True:
+            ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_SECONDS_BETWEEN)
+            if ended:
+                return self._outcome(ended[0])
+            running = {job.key for job in self._running.values()}
+            self._news = {key: text for key, text in (self._news or self._told()).items() if key in running}
+            if self._news:
+                return Progress(*self._news.popitem())
+
+    def _outcome(self, task: Any) -> Outcome:
+        job = self._running.pop(task)
         try:
-            outcome: Outcome = self._ray.get(ended[0])
+            outcome: Outcome = self._ray.get(task)
         except self._ray.exceptions.RayError as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             return Outcome(job.key, 0.0, f"Ray gave it up after {RETRIES} retries: {reason}")
         return outcome
+
+    def _told(self) -> dict[str, str]:
+        # The board may have been on a node that is gone: jobs go on all the same, and tell nothing more.
+        try:
+            news: dict[str, str] = self._ray.get(self._board.taken.remote())
+        except self._ray.exceptions.RayError:
+            return {}
+        return news
 
     def close(self) -> None:
         """Cancel what still runs and leave the cluster; a local one ends."""
@@ -81,6 +102,24 @@ class RayExecutor:
             self._ray.cancel(task, force=True)
         self._running.clear()
         self._ray.shutdown()
+
+
+class _Board:
+    """Where jobs write how far they are, from wherever they run; the last word of each is kept until it is taken."""
+
+    def __init__(self) -> None:
+        self._news: dict[str, str] = {}
+
+    def tell(self, progress: Progress) -> None:
+        self._news[progress.key] = progress.text
+
+    def taken(self) -> dict[str, str]:
+        news, self._news = self._news, {}
+        return news
+
+
+def _perform(job: Job, board: Any) -> Outcome:
+    return perform(job, Reporter(job.key, board.tell.remote))
 
 
 def _check_reachable(address: str) -> None:

@@ -14,10 +14,13 @@ from priprune_plugins.scenario.reading import KEYS as SCENARIO_KEYS
 from priprune_plugins.scenario.rules import is_plain_name
 from priprune_plugins.scenario.sections_reader import HOST_KEYS, entries
 from priprune_plugins.scenario.values import typed
-from priprune_plugins.sweep.axes import Axis, axis
+from priprune_plugins.sweep.axes import Axis, axis, meant
+from priprune_plugins.sweep.figure_reading import read_figures
+from priprune_plugins.sweep.figures import Figure
+from priprune_plugins.sweep.scales import SCALES, at_scale, chosen_scale
 from priprune_plugins.wording import shown, unknown_key
 
-KEYS = ("name", "base", "grid", "zip", "exclude", "threads")
+KEYS = ("name", "base", "grid", "zip", "exclude", "figures", "threads")
 _IN_BASE = {f"base.{key}": names for key, names in HOST_KEYS.items()}
 Dimension = tuple[Axis, ...]
 
@@ -49,6 +52,7 @@ class Sweep:
         exclusions: Points left out.
         threads: CPU threads of each cell. More than one worker runs as many cells at a time, and the number of threads
             decides the last bits of a sum: so it is the sweep's, and not what a machine happens to have.
+        figures: What the report draws beside its own tables, from the results.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Sweep:
     dimensions: tuple[Dimension, ...]
     exclusions: tuple[Exclusion, ...]
     threads: int = 1
+    figures: tuple[Figure, ...] = ()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -71,12 +76,14 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
 
     Args:
         path: The file; ``include`` works as in a scenario.
-        overrides: ``--set`` arguments, applied to the base scenario before any axis.
+        overrides: ``--set`` arguments, applied to the base scenario before any axis; ``scale=...`` chooses one of the
+            file's ``scales``, and the sweep's name ends in it.
 
     Raises:
         ScenarioError: One line, ``file:line: path`` first.
     """
-    node, _ = read_with_includes(path, _IN_BASE)
+    scale, overrides = chosen_scale(overrides)
+    node = at_scale(read_with_includes(path, _IN_BASE)[0], scale, _IN_BASE)
     found = entries(node, "sweep")
     _check_keys(found, node.place)
     base_file, base, files = _base(found["base"])
@@ -84,7 +91,7 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
     axes = {one.path: one for dimension in dimensions for one in dimension}
     _check_axes([one for dimension in dimensions for one in dimension], node.place)
     return Sweep(
-        name=_name(found.get("name"), path),
+        name=_name(found.get("name"), path, scale),
         source=path,
         base=overridden(base, overrides),
         base_file=base_file,
@@ -92,6 +99,7 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         dimensions=dimensions,
         exclusions=tuple(_exclusions(found.get("exclude"), axes)),
         threads=_typed(Count, found.get("threads"), "threads", 1),
+        figures=read_figures(found.get("figures"), axes),
     )
 
 
@@ -100,15 +108,16 @@ def _check_keys(found: Mapping[str, Node], place: str) -> None:
         if key in SCENARIO_KEYS and key not in KEYS:
             raise ScenarioError(f"{node.place}: {key} belongs into base, the scenario that every cell starts from")
         if key not in KEYS:
-            raise ScenarioError(unknown_key(f"{node.place}: {key[:60]}", "a sweep", key, [*KEYS, "include"]))
+            raise ScenarioError(unknown_key(f"{node.place}: {key[:60]}", "a sweep", key, [*KEYS, SCALES, "include"]))
     if "base" not in found or found["base"].value is None:
         raise ScenarioError(f"{place}: base is missing; give a scenario's file, or the scenario itself")
     if not any(key in found and found[key].value for key in ("grid", "zip")):
         raise ScenarioError(f"{place}: a sweep needs axes: grid: {{pruner.rate: [0.1, 0.3]}}, or zip")
 
 
-def _name(node: Node | None, path: Path) -> str:
+def _name(node: Node | None, path: Path, scale: str | None) -> str:
     name = str(_typed(str, node, "name", path.stem))
+    name = name if scale is None else f"{name}-{scale}"
     if not is_plain_name(name):
         place = f"{node.place}: " if node else f"{path}: "
         raise ScenarioError(f"{place}name must be a plain name of A-Z a-z 0-9 . _ -, at most 100, got {name[:100]!r}")
@@ -178,18 +187,8 @@ def _exclusions(node: Node | None, axes: Mapping[str, Axis]) -> Iterator[Exclusi
         for path, value in named.items():
             if path not in axes:
                 raise ScenarioError(unknown_key(f"{value.place}: exclude: {path[:60]}", "exclude", path, list(axes)))
-        yield Exclusion(item.place, {path: _meant(axes[path], value) for path, value in named.items()})
+        yield Exclusion(item.place, {path: _labels(axes[path], value) for path, value in named.items()})
 
 
-def _meant(axis: Axis, node: Node) -> frozenset[str]:
-    given = node.plain()
-    one = [value.label for value in axis.values if value.is_(given)]
-    if one:
-        return frozenset(one)
-    several = given if isinstance(given, list) else [given]
-    labels = {value.label for value in axis.values for item in several if value.is_(item)}
-    unmet = next((item for item in several if not any(value.is_(item) for value in axis.values)), None)
-    if unmet is not None or not labels:
-        there = ", ".join(value.label for value in axis.values)
-        raise ScenarioError(f"{node.place}: exclude: {axis.path} has no value {shown(given)}; it has {there}")
-    return frozenset(labels)
+def _labels(axis: Axis, node: Node) -> frozenset[str]:
+    return frozenset(value.label for value in meant(axis, node, "exclude"))

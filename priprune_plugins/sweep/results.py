@@ -10,42 +10,18 @@ from typing import Any
 import yaml
 
 from priprune_plugins.run.folder import write_text
-from priprune_plugins.sweep.axes import brief
+from priprune_plugins.sweep.columns import ABOUT_UPLOADS, OF_ATTACK, OF_RUN, identity
 from priprune_plugins.sweep.folder import SweepFolder
+from priprune_plugins.sweep.parquet import write_parquet
 
 Row = dict[str, Any]
-OF_RUN = (
-    "accuracy",
-    "client_accuracy",
-    "density",
-    "withheld_rate",
-    "gradient_mass_withheld",
-    "parameters",
-    "bytes_up",
-    "bytes_down",
-    "dropped",
-    "seconds",
-)
-OF_ATTACK = (
-    "victims",
-    "failed",
-    "nmi",
-    "nmi_levels",
-    "psnr_db",
-    "ssim",
-    "mse",
-    "attack_loss",
-    "label_accuracy",
-    "kl",
-    "min_entropy",
-    "median_rank",
-    "top1_share",
-)
-_ABOUT_UPLOADS = ("withheld_rate", "gradient_mass_withheld")
 
 
 def write_results(folder: Path) -> list[Row]:
-    """Write ``results.csv`` and ``results.jsonl`` of a sweep's folder, from its done cells, and return their rows."""
+    """Write the results of a sweep's done cells into its folder, and return their rows.
+
+    ``results.csv`` and ``results.jsonl`` always, ``results.parquet`` where pyarrow is installed.
+    """
     rows = results(folder)
     write_text(folder / "results.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
     text = io.StringIO(newline="")
@@ -54,6 +30,7 @@ def write_results(folder: Path) -> list[Row]:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "results.csv", text.getvalue())
+    write_parquet(folder / "results.parquet", rows)
     return rows
 
 
@@ -76,9 +53,7 @@ def _rows(cell: Path, point: Mapping[str, Any]) -> Iterator[Row]:
         "cell": point["cell"],
         "key": point["key"],
         "folder": f"cells/{cell.name}",
-        "pruner": brief(scenario["pruner"]),
-        "defenses": brief(scenario["defenses"]),
-        **point["values"],
+        **identity(scenario, point["values"]),
     }
     run = {figure: summary.get(figure) for figure in OF_RUN}
     for name, figures in summary["attacks"].items() or [(None, {})]:
@@ -86,16 +61,24 @@ def _rows(cell: Path, point: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _of_attack(figures: Mapping[str, Any]) -> Row:
-    floors = {name: floor.get("psnr_db") for name, floor in figures.get("floors", {}).items()}
-    known = {name: value for name, value in floors.items() if value is not None}
-    best = max(known, key=lambda name: known[name], default=None)
+    floors = _floors(figures, "psnr_db")
+    best = max(floors, key=lambda name: floors[name], default=None)
+    alike = _floors(figures, "nmi")
     control = figures.get("positive_control") or {}
     return {
         **{figure: figures.get(figure) for figure in OF_ATTACK},
-        **{f"attacked_{figure}": figures.get(figure) for figure in _ABOUT_UPLOADS},
+        **{f"attacked_{figure}": figures.get(figure) for figure in ABOUT_UPLOADS},
         "best_floor": best,
-        "best_floor_psnr_db": None if best is None else known[best],
+        "best_floor_psnr_db": None if best is None else floors[best],
+        # Each measure against its own strongest floor: a black picture may have the best PSNR and the least NMI.
+        "best_floor_nmi": max(alike.values(), default=None),
         "control_passed": control.get("passed"),
         "control_psnr_db": control.get("psnr_db"),
         **{f"floor_{name}_psnr_db": value for name, value in sorted(floors.items())},
+        **{f"floor_{name}_nmi": value for name, value in sorted(alike.items())},
     }
+
+
+def _floors(figures: Mapping[str, Any], measure: str) -> dict[str, float]:
+    found = {name: floor.get(measure) for name, floor in figures.get("floors", {}).items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -57,19 +57,21 @@ class _Schedule:
             if states[cell.key] == DONE:
                 continue
             if cell.training_key in shared:
-                self._add_attack(cell, cell.training_key, len(shared[cell.training_key]))
+                self._add_attack(cell, cell.training_key, shared[cell.training_key])
             else:
                 self._ready.append(self._of_cell("run", cell))
         self._watcher.begin(len(states), sum(state == DONE for state in states.values()))
 
-    def _add_attack(self, cell: Cell, training_key: str, cells: int) -> None:
+    def _add_attack(self, cell: Cell, training_key: str, sharing: list[Cell]) -> None:
         trained = self._folder.training(training_key).absolute()
         attack = self._of_cell("attack", cell, trained)
         if trained.is_dir():
             self._ready.append(attack)
             return
         if training_key not in self._waiting:
-            self._ready.append(self._of_training(cell, training_key, cells))
+            # One that was begun is gone on with, also where another of its cells has become the first.
+            begun = (one for one in sharing if self._folder.training_part(training_key, one.key).is_dir())
+            self._ready.append(self._of_training(next(begun, cell), training_key, len(sharing)))
         self._waiting.setdefault(training_key, []).append(attack)
 
     def _of_cell(self, kind: Kind, cell: Cell, trained: Path | None = None) -> Job:

@@ -4,15 +4,10 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from typing import Any
 
-from priprune_plugins.run.watcher import Watcher
-from priprune_plugins.sweep.jobs import Job, Progress, perform
-
-_SECONDS_BETWEEN = 0.2
+from priprune_plugins.sweep.jobs import Job, perform
+from priprune_plugins.sweep.reporter import Reporter
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -42,7 +37,7 @@ def serve(jobs: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while (job := _next(jobs)) is not None:
-            jobs.send(perform(job, _Reporter(job.key, jobs)))
+            jobs.send(perform(job, Reporter(job.key, jobs.send)))
     except KeyboardInterrupt as stopped:
         sys.exit(getattr(stopped, "exit_code", 1))
 
@@ -61,28 +56,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-class _Reporter(Watcher):
-    """Tells the parent how far a job is, a few times a second at most."""
-
-    def __init__(self, key: str, jobs: Connection) -> None:
-        self._key, self._jobs = key, jobs
-        self._rounds, self._attack, self._last = 0, "", 0.0
-
-    def begin(self, name: str, rounds: int) -> None:
-        self._rounds = rounds
-
-    def round_done(self, record: Mapping[str, Any]) -> None:
-        self._tell(f"round {record['round'] + 1}/{self._rounds}")
-
-    def attack_begins(self, attack: str, uploads: int) -> None:
-        self._attack = attack
-
-    def attack_progress(self, share: float, loss: float | None = None) -> None:
-        self._tell(f"{self._attack} {100 * share:.0f} %")
-
-    def _tell(self, text: str) -> None:
-        if time.monotonic() - self._last >= _SECONDS_BETWEEN:
-            self._last = time.monotonic()
-            self._jobs.send(Progress(self._key, text))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from priprune_plugins import catalogue
 from priprune_plugins.catalogue import check_name, installed, is_reference, load_class
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.scenario.sections import Selection
@@ -112,3 +113,17 @@ def test_a_reference_is_recognised_by_its_colon() -> None:
     assert is_reference("my_lab.pruner:Mine") and not is_reference("snip")
     with pytest.raises(ScenarioError, match=r"must be a name or module:Class, got 'a/b\.py:Mine'"):
         check_name(chosen("a/b.py:Mine"))
+
+
+def test_metadata_is_read_once_and_anew_for_another_path(
+    distribution: Distribution, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = installed("pruners")
+    with monkeypatch.context() as closed:
+        closed.setattr(catalogue, "entry_points", lambda **_: pytest.fail("read again"))
+        assert installed("pruners") == first
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(other)])
+    distribution("lab_late", "lab_late", "class Mine: pass\n", "late")
+    assert {entry.name for entry in installed("pruners")} - {entry.name for entry in first} == {"late"}

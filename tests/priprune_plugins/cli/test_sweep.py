@@ -60,6 +60,21 @@ def test_a_dry_run_lists_cells_keys_and_states_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_check_takes_a_sweep_with_all_its_cells_and_figures(
+    sweep: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    figure = "figures: [{title: a, x: pruner.fails, y: accuracy}]\n"
+    path = sweep(SWEEP + figure)[1]
+    assert main(["check", path]) == 0
+    assert capsys.readouterr().out == f"{path} is valid: 2 cells, 2 trainings, 1 figures\n"
+    sweep(SWEEP + figure.replace("accuracy", "acuracy"))
+    assert main(["check", path]) == 2
+    assert "small.yaml:11: figures[0].y is no figure of the results, got 'acuracy'; did you mean 'accuracy'?" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -117,7 +132,7 @@ def test_a_sweep_given_as_a_scenario_is_told_where_it_belongs(
     sweep: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = sweep()[1]
-    assert main(["check", path]) == 2
+    assert main(["run", path]) == 2
     assert f"{path}:2: base is a sweep's key, this is no scenario: give it to priprune sweep" in capsys.readouterr().err
 
 

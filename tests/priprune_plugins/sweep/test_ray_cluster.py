@@ -9,6 +9,7 @@ import pytest
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.sweep import Sweep
+from priprune_plugins.sweep.jobs import Outcome, Progress
 from priprune_plugins.sweep.plan import make_plan
 from priprune_plugins.sweep.ray_cluster import RayExecutor
 
@@ -24,6 +25,18 @@ def environment_untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del os.environ[name]
 
 
+class Listening(RayExecutor):
+    """Remembers what the jobs told."""
+
+    def __init__(self, address: str, threads: int) -> None:
+        self.events: list[Outcome | Progress] = []
+        super().__init__(address, threads)
+
+    def event(self) -> Outcome | Progress:
+        self.events.append(super().event())
+        return self.events[-1]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("environment_untouched")
 def test_ray_gives_the_bits_of_one_cell_after_the_other_also_where_a_worker_dies(
@@ -31,11 +44,14 @@ def test_ray_gives_the_bits_of_one_cell_after_the_other_also_where_a_worker_dies
 ) -> None:
     grid = "grid:\n  attacks: [[{name: sgi, iterations: 2, starts: [uniform]}], [{name: gi, iterations: 2}]]\n"
     plan = make_plan(sweep(grid + deadly))
-    failed, spread = swept(plan, "ray", RayExecutor("local", threads=1))
+    executor = Listening("local", threads=1)
+    failed, spread = swept(plan, "ray", executor)
     assert failed == {} and len(spread) == 4
     # The worker of one training was killed once and that training tried again.
     assert (tmp_path / "died").exists()
     assert spread == swept(plan, "in-turn", in_turn)[1]
+    told = [event.text for event in executor.events if isinstance(event, Progress)]
+    assert any(text.startswith("round ") and text.endswith("/2") for text in told), told
 
 
 @pytest.mark.usefixtures("environment_untouched")

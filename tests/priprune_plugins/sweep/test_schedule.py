@@ -11,6 +11,7 @@ from priprune_plugins.run import run_scenario
 from priprune_plugins.sweep import Sweep
 from priprune_plugins.sweep.folder import SweepFolder
 from priprune_plugins.sweep.jobs import Job, Outcome
+from priprune_plugins.sweep.local import LocalExecutor
 from priprune_plugins.sweep.plan import Plan, make_plan
 from priprune_plugins.sweep.schedule import run_sweep
 
@@ -148,3 +149,43 @@ def test_an_interrupt_closes_the_executor_and_leaves_the_results_of_what_is_done
     assert executor.closed
     assert list(folder.states(cell.key for cell in plan.cells).values()) == ["done", "interrupted", "pending"]
     assert len((folder.path / "results.jsonl").read_text().splitlines()) == 1
+
+
+KILLED = """
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from priprune_plugins import hookimpl
+
+@dataclass(frozen=True, eq=False)
+class Killed:
+    @hookimpl
+    def on_round_start(self, server):
+        rounds = Path(__file__).with_name("rounds.txt")
+        with rounds.open("a") as lines:
+            lines.write(f"{server.round_idx}\\n")
+        if server.round_idx == 2 and not Path(__file__).with_name("died").exists():
+            Path(__file__).with_name("died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.end_to_end
+def test_a_shared_training_that_was_killed_goes_on_from_its_checkpoint(
+    sweep: MakeSweep, folder: SweepFolder, in_turn: Any, tmp_path: Path, bits: Callable[[Path], dict[str, bytes]]
+) -> None:
+    (tmp_path / "sweep_killed.py").write_text(KILLED, encoding="utf-8")
+    pruner = "  pruner: [{name: 'sweep_killed:Killed'}]\n  rounds: [4]\n  checkpoint.every: [1]\n"
+    # A new attack, first in the file, so that another cell is the first of those that wait for the training.
+    longer = ATTACKS.replace("attacks:\n", "attacks:\n    new: [{name: gi, iterations: 1, starts: [uniform]}]\n")
+    failed = start(make_plan(sweep(ATTACKS + pruner)), folder, LocalExecutor(1, threads=1))
+    assert len(failed) == 2 and all("SIGKILL" in error for error in failed.values())
+    assert start(make_plan(sweep(longer + pruner)), folder, in_turn) == {}
+    # Rounds 0, 1 and the killed 2, then 2 and 3: none before the checkpoint is trained again.
+    assert (tmp_path / "rounds.txt").read_text().split() == ["0", "1", "2", "2", "3"]
+    whole = SweepFolder(tmp_path / "whole")
+    assert start(make_plan(sweep(longer + pruner)), whole, in_turn) == {}
+    assert {key: bits(cell) for key, cell in folder.cells().items()} == {
+        key: bits(cell) for key, cell in whole.cells().items()
+    }

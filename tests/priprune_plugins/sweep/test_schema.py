@@ -21,6 +21,7 @@ RIGHT = [
     "grid: {pruner.rate: [0.1, 0.3], 'attacks[0].iterations': {few: 3, many: 30}}\n",
     "zip: {seed: [1, 2], rounds: [3, 4]}\nexclude: [{seed: 1, rounds: [3]}]\nthreads: 2\nname: x\n",
     "zip: [{seed: [1]}, {rounds: [3]}]\n",
+    "grid: {seed: [1]}\nfigures: [{title: a, x: seed, y: nmi, series: [pruner, attack], where: {seed: 1}}]\n",
 ]
 
 
@@ -38,6 +39,8 @@ WRONG = [
     "grod: {seed: [1]}\n",
     "grid: {seed: [1]}\nexclude: [{}]\n",
     "grid: {seed: [1]}\nthreads: 0\n",
+    "grid: {seed: [1]}\nfigures: [{x: seed, y: nmi}]\n",
+    "grid: {seed: [1]}\nfigures: [{title: a, kind: lines}]\n",
 ]
 
 
