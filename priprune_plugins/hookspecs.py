@@ -11,6 +11,7 @@ One run::
         on_local_step(client)               after backward, before the optimiser's step
         on_local_train_end(client)          pruner: the client's base mask m_i^t
         before_upload(client, upload)       defences: None (unchanged) or a new Upload, passed on to the next
+      sum_uploads(server, summands)         a defence: sums over groups of clients, which then stand for their uploads
       on_server_receive(server, upload)     pruners collect, attackers observe; the upload is read-only
       [aggregation by the FedLab algorithm]
       on_aggregate_end(server)              pruner: re-prune, regrow
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         State,
         Upload,
     )
+    from priprune_plugins.summands import GroupSum, Summand
 
 PROJECT = "priprune"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -78,7 +80,20 @@ class HookSpecs:
 
     @hookspec
     def before_upload(self, client: "Client", upload: "Upload") -> "Upload | None":
-        """Return None to send ``upload`` as it is, or a new Upload, which the next defence gets."""
+        """Return None to send ``upload`` as it is, or a new Upload, which the next defence gets.
+
+        A defence whose uploads show no coordinate as withheld, since it sends another value there or withholds none,
+        says so by an attribute ``withholds_openly = False``; of any other a run that withheld nothing is warned of.
+        """
+
+    @hookspec
+    def sum_uploads(self, server: "Server", summands: "Sequence[Summand]") -> "list[GroupSum]":
+        """Secure aggregation: return what the server learns of a round's clients, sums over two or more of them.
+
+        Only one defence may have it, the last. A client that is in no sum is lost to the round. Called once a round,
+        in the setup round too, and for an audit's probes; ``on_server_receive`` then gets one Upload per group.
+        """
+        raise NotImplementedError
 
     @hookspec
     def on_server_receive(self, server: "Server", upload: "Upload") -> None:
@@ -94,7 +109,11 @@ class HookSpecs:
 
     @hookspec
     def on_round_end(self, server: "Server", record: MutableMapping[str, Any]) -> None:
-        """The round is done; ``record`` is its line in rounds.jsonl and may be added to."""
+        """The round is done; ``record`` is its line in rounds.jsonl and may be added to.
+
+        What a defence adds is its claim: the last value of each entry stands in summary.json, and in the report as a
+        table, where a figure ``x_assumes`` of an entry stands beside its figure ``x``.
+        """
 
     @hookspec
     def on_run_end(self, run: "Run") -> None:

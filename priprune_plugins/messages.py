@@ -79,8 +79,11 @@ class Observation:
         num_samples: Images of the client or group.
         round_idx: Round of the upload.
         client_ids: The sender or senders.
-        facts: Public facts; ``facts.batch_size`` is that of this upload.
+        facts: Public facts; ``facts.batch_size`` is that of this upload, the sum over the clients of a group.
         earlier: Earlier observations of the same client, oldest first.
+        later: Later ones, oldest first: an attack comes after the training.
+        group_images: How many different images a group's upload holds, which its sums of batch sizes and of samples do
+            not tell; None for a single client.
         offset: ``[D]`` what the server knows was added to each step's gradient (SCAFFOLD's ``c - c_i``), or None.
         public: The server's labelled public set, only where the scenario gives one.
         start: ``[D]`` the weights that the client's training really started from, granted to an oracle only;
@@ -101,6 +104,8 @@ class Observation:
     client_ids: tuple[int, ...]
     facts: Facts
     earlier: Sequence["Observation"] = ()
+    later: Sequence["Observation"] = ()
+    group_images: int | None = None
     offset: Tensor | None = None
     public: LabelledSet | None = None
     start: Tensor | None = None
@@ -109,6 +114,8 @@ class Observation:
     @property
     def num_images(self) -> int:
         """How many different images the upload may hold: no more than one local pass draws."""
+        if self.group_images is not None:
+            return self.group_images
         steps = self.facts.steps(self.num_samples)
         return min(steps * self.facts.batch_size, self.num_samples)
 
@@ -199,10 +206,12 @@ class Client(LiveWeights):
         mask: ``[D]`` bool, the client's base mask, or None; the host zeroes the pruned weights after
             ``on_local_train_start``, after every optimiser step and at ``on_local_train_end``.
         loss_grad: ``[D]`` dense gradient of the plain loss at this step, read-only; only inside ``on_local_step``.
+        loss_grads: The same by layer, ``[size]`` each, read-only: joining them to ``loss_grad`` costs a copy.
         grad: ``[D]`` what the optimiser will use at this step, editable; only inside ``on_local_step``.
         model: The local model; its parameters are views of ``weights``.
         batches: This round's batches, ``(images [B, C, H, W], labels [B])`` each.
         initial: ``[D]`` the run's weights before round 0, which everybody derives from the seed; read-only.
+        shown: The read-only gradients that are open, by name; the host's.
     """
 
     label = "client"
@@ -237,7 +246,8 @@ class Client(LiveWeights):
         self.model = model
         self.batches = batches
         self.sent: dict[str, Tensor] = {}
-        self._loss_grad: Tensor | None = None
+        self._loss_grads: tuple[Tensor, ...] | None = None
+        self.shown: dict[str, Tensor] = {}
         self._grad: Callable[[], Tensor] | None = None
         self._states = states
         self._generators = generators
@@ -245,9 +255,15 @@ class Client(LiveWeights):
 
     @property
     def loss_grad(self) -> Tensor:
-        if self._loss_grad is None:
+        if "client.loss_grad" not in self.shown:
+            self.shown["client.loss_grad"] = torch.cat(self.loss_grads)
+        return self.shown["client.loss_grad"]
+
+    @property
+    def loss_grads(self) -> tuple[Tensor, ...]:
+        if self._loss_grads is None:
             raise RuntimeError("client.loss_grad exists only inside on_local_step")
-        return self._loss_grad
+        return self._loss_grads
 
     @property
     def grad(self) -> Tensor:
@@ -259,9 +275,19 @@ class Client(LiveWeights):
     def grad(self, value: Tensor) -> None:
         self.grad.copy_(checked_vector(value, self.layout, self._weights.dtype, "client.grad"))
 
-    def in_step(self, loss_grad: Tensor | None, grad: Callable[[], Tensor] | None) -> None:
-        """Open (or close, with None) the gradients of one step; called by the host."""
-        self._loss_grad, self._grad = loss_grad, grad
+    def in_step(self, loss_grad: Tensor | Sequence[Tensor] | None, grad: Callable[[], Tensor] | None) -> None:
+        """Open (or close, with None) the gradients of one step; called by the host.
+
+        Args:
+            loss_grad: ``[D]``, or by layer ``[size]`` each.
+            grad: Returns the vector that the optimiser will use.
+        """
+        self._grad, self.shown = grad, {}
+        if isinstance(loss_grad, Tensor):
+            self.shown["client.loss_grad"] = loss_grad
+            loss_grad = tuple(self.layout.layers(loss_grad))
+        self._loss_grads = None if loss_grad is None else tuple(loss_grad)
+        self.shown |= {f"client.loss_grads[{index}]": layer for index, layer in enumerate(self._loss_grads or ())}
 
     def evaluate(self, split: Split) -> Evaluation:
         """Return loss and accuracy of the current local weights on this client's own data."""

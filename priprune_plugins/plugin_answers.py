@@ -6,6 +6,7 @@ from torch import Tensor
 
 from priprune_plugins.errors import PluginError
 from priprune_plugins.messages import LabelledSet, Observation, Reconstruction
+from priprune_plugins.summands import GroupSum, Summand
 
 
 def checked_reconstructions(label: str, answer: object, observations: Sequence[Observation]) -> list[Reconstruction]:
@@ -51,6 +52,32 @@ def checked_scores(label: str, answer: object, candidates: Sequence[LabelledSet]
         if not isinstance(scores, Tensor) or scores.shape != (len(offered),):
             got = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise PluginError(f"{label} must return scores [{len(offered)}], one per candidate, got {got}")
+    return answer
+
+
+def checked_sums(label: str, answer: object, summands: Sequence[Summand]) -> list[GroupSum]:
+    """Return what ``sum_uploads`` answered.
+
+    Args:
+        label: How errors name the defence.
+        answer: What it returned.
+        summands: What it was given.
+
+    Raises:
+        PluginError: Not a list of sums, a sum over fewer than two clients or over one who is in another, or vectors of
+            other names or shapes.
+    """
+    if not isinstance(answer, list) or not all(isinstance(total, GroupSum) for total in answer):
+        raise PluginError(f"{label} must return a list of GroupSum, got {type(answer).__name__}")
+    left = {summand.client_id for summand in summands}
+    shapes = {name: vector.shape for name, vector in summands[0].vectors.items()} if summands else {}
+    for total in answer:
+        members = set(total.client_ids)
+        if len(total.client_ids) < 2 or len(members) < len(total.client_ids) or not members <= left:
+            raise PluginError(f"{label} must sum over two or more clients, each once, got {list(total.client_ids)}")
+        left -= members
+        if {name: vector.shape for name, vector in total.vectors.items()} != shapes:
+            raise PluginError(f"{label} must return sums of {', '.join(shapes)} in their shapes")
     return answer
 
 

@@ -7,6 +7,7 @@ from priprune_plugins.errors import PluginRuleError
 from priprune_plugins.hookspecs import PROJECT, HookSpecs
 
 RESULTS = frozenset({"reconstruct", "identify"})
+SUMS = "sum_uploads"
 ATTACK_HOOKS = RESULTS | {"on_server_receive"}
 HOOKS = tuple(name for name in vars(HookSpecs) if not name.startswith("_"))
 
@@ -84,3 +85,5 @@ def _check_kind(label: str, kind: str, hooks: set[str]) -> None:
             raise PluginRuleError(f"{label} implements neither reconstruct nor identify: an attack must give a result")
     elif hooks & RESULTS:
         raise PluginRuleError(f"{label} implements {min(hooks & RESULTS)}, which only attacks may")
+    elif SUMS in hooks and kind != "defenses":
+        raise PluginRuleError(f"{label} implements {SUMS}, which only defences may")

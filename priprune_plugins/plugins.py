@@ -7,6 +7,7 @@ passes over in silence is an error when the host is built: see :mod:`priprune_pl
 import logging
 import os
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from priprune_plugins.hookspecs import PROJECT, HookSpecs
 from priprune_plugins.live_weights import checked_vector
 from priprune_plugins.masks import applied
 from priprune_plugins.messages import Client, LabelledSet, Observation, Progress, Reconstruction, Run, Server, Upload
-from priprune_plugins.plugin_answers import checked_reconstructions, checked_scores
+from priprune_plugins.plugin_answers import checked_reconstructions, checked_scores, checked_sums
 from priprune_plugins.plugin_checks import check_plugin, check_twins
+from priprune_plugins.summands import GroupSum, Summand
 
 TRACE_VARIABLE = "PRIPRUNE_TRACE"
 logger = logging.getLogger("priprune.hooks")
@@ -116,7 +118,8 @@ class PluginHost:
         self._each("on_local_train_start", read_only=self._of(client), client=client)
 
     def on_local_step(self, client: Client) -> None:
-        self._each("on_local_step", read_only={**self._of(client), "loss_grad": client.loss_grad}, client=client)
+        # Live: a gradient that a plugin asks for is guarded from then on.
+        self._each("on_local_step", read_only=ChainMap(client.shown, self._of(client)), client=client)
 
     def on_local_train_end(self, client: Client) -> None:
         self._each("on_local_train_end", read_only=self._of(client), client=client)
@@ -129,6 +132,17 @@ class PluginHost:
             if answers:
                 upload = self._checked_upload(entry, answers[0], client)
         return upload
+
+    def sum_uploads(self, server: Server, summands: Sequence[Summand]) -> list[GroupSum]:
+        """Let the one defence that sums uploads do so; the answer is checked to be sums over two or more clients."""
+        ((entry, caller),) = self._callers["sum_uploads"]
+        read_only = {
+            f"{name} of client {summand.client_id}": vector
+            for summand in summands
+            for name, vector in summand.vectors.items()
+        }
+        answers = self._call("sum_uploads", entry, caller, read_only, server=server, summands=summands)
+        return checked_sums(str(entry), answers[0] if answers else None, summands)
 
     def on_server_receive(self, server: Server, upload: Upload) -> None:
         """Show the upload to everybody, not-sent coordinates 0; attackers get no ``shared`` and may only look."""
@@ -153,8 +167,14 @@ class PluginHost:
     def on_client_evaluate(self, client: Client) -> None:
         self._each("on_client_evaluate", read_only=self._of(client), client=client)
 
-    def on_round_end(self, server: Server, record: MutableMapping[str, Any]) -> None:
-        self._each("on_round_end", server=server, record=record)
+    def on_round_end(self, server: Server, record: MutableMapping[str, Any]) -> list[str]:
+        """Let the plugins add to the round's record; return the names of the entries that defences added."""
+        claims: list[str] = []
+        for entry, caller in self._callers["on_round_end"]:
+            before = set(record)
+            self._call("on_round_end", entry, caller, {}, server=server, record=record)
+            claims += [name for name in record if name not in before and entry.kind == "defenses"]
+        return claims
 
     def on_run_end(self, run: Run) -> None:
         self._each("on_run_end", run=run)
@@ -237,7 +257,8 @@ class PluginHost:
             reason = str(error).strip().split("\n")[0] or "no message"
             raise PluginError(f"{entry} failed in {hook}: {type(error).__name__}: {reason}") from error
         for name, tensor in read_only.items():
-            if tensor._version != versions[name]:
+            # A vector that came during the call was new, so of version 0.
+            if tensor._version != versions.get(name, 0):
                 raise PluginError(f"{entry} wrote to {name} in {hook}, which is read-only: work on a clone and assign")
         if self._traced:
             logger.warning("%s %s %.6f s", hook, entry.key, time.perf_counter() - started)

@@ -95,8 +95,12 @@ class Descended:
         """Return the one row of each victim with the lowest match among those with a finite total: ``R`` becomes 1."""
         rows = torch.arange(len(self.match), device=self.match.device)
         best = self.match.where(self.total.isfinite(), math.inf).argmin(1)
-        kept = (part[rows, best].unsqueeze(1) for part in (self.images, self.labels, self.total, self.match))
-        return Descended(*kept, self.trace[:, rows, best].unsqueeze(2))
+
+        def kept(part: Tensor) -> Tensor:
+            return part[rows, best].unsqueeze(1)
+
+        trace = self.trace[:, rows, best].unsqueeze(2)
+        return Descended(kept(self.images), kept(self.labels), kept(self.total), kept(self.match), trace)
 
 
 def descend(loss: Loss, images: Tensor, labels: Tensor, rule: Descent, report: Report) -> Descended:

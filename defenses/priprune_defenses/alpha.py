@@ -4,6 +4,7 @@ Reference: Chu, Yang, Laoutaris, Markopoulou, "PriPrune: Quantifying and Preserv
 Learning", 2023, arXiv:2310.19958, equations 6-8.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -70,7 +71,7 @@ class Objective:
         lr: float,
         pulled: Pulled | None,
         kept: Tensor | None,
-        scratch: tuple[Tensor, Tensor, Tensor],
+        scratch: Sequence[Tensor],
     ) -> None:
         """Move the preferences of one layer's coordinates by one step, in place.
 
@@ -83,45 +84,42 @@ class Objective:
             kept: ``[n]`` the base mask as numbers, or None; pruned coordinates do not move.
             scratch: Three vectors ``[n]``, overwritten.
         """
-        size, alpha, pull = scratch
+        step, alpha, pull = scratch
         # In units of the pressure, which saves a pass; a layer without gradient has the penalty alone.
         unit = pressure or 1.0
-        torch.abs(grad, out=size)
+        torch.abs(grad, out=step)
         if not pressure:
-            size.zero_()
-        if pulled is not None:
-            self._pull(preference, pulled, kept, pull, alpha)
+            step.zero_()
         if self.parameterisation == "raw":
-            self._privacy_raw(preference, size, kept, unit, alpha)
-            preference.add_(size, alpha=lr * unit)
+            self._privacy_raw(preference, step, unit, alpha)
         else:
-            self._privacy_logit(preference, size, kept, unit, alpha)
-            preference.addcmul_(size, alpha, value=-lr * unit)
+            self._privacy_logit(preference, step, unit, alpha)
         if pulled is not None:
-            preference.addcmul_(pull, grad, value=lr * self.lambda_acc / self.tau)
+            self._pull(preference, pulled, pull, alpha)
+            step.addcmul_(pull, grad, value=self.lambda_acc / (self.tau * unit))
+        if kept is None:
+            preference.add_(step, alpha=lr * unit)
+        else:
+            preference.addcmul_(step, kept, value=lr * unit)
         if self.parameterisation == "raw":
             preference.clamp_(-_RAW_BOUND, _RAW_BOUND)
 
-    def _privacy_raw(self, preference: Tensor, size: Tensor, kept: Tensor | None, unit: float, alpha: Tensor) -> None:
-        """Turn ``size``, ``|g|``, into ``|g| / alpha - lambda_sha / unit``."""
-        size.div_(torch.add(preference, 0.5, out=alpha))
+    def _privacy_raw(self, preference: Tensor, step: Tensor, unit: float, alpha: Tensor) -> None:
+        """Turn ``step``, ``|g|``, into ``|g| / alpha - lambda_sha / unit``."""
+        step.div_(torch.add(preference, 0.5, out=alpha))
         if self.penalty == "all":
-            size.sub_(self.lambda_sha / unit)
+            step.sub_(self.lambda_sha / unit)
         else:
-            size.sub_((preference > 0) * (self.lambda_sha / unit))
-        if kept is not None:
-            size.mul_(kept)
+            step.sub_((preference > 0) * (self.lambda_sha / unit))
 
-    def _privacy_logit(self, preference: Tensor, size: Tensor, kept: Tensor | None, unit: float, alpha: Tensor) -> None:
-        """Turn ``size``, ``|g|``, into ``|g| - alpha * lambda_sha / unit`` and fill ``alpha`` with ``alpha - 1``."""
+    def _privacy_logit(self, preference: Tensor, step: Tensor, unit: float, alpha: Tensor) -> None:
+        """Turn ``step``, ``|g|``, into ``(|g| - alpha * lambda_sha / unit) * (1 - alpha)``."""
         torch.sigmoid(preference, out=alpha)
         penalised = alpha if self.penalty == "all" else alpha * (preference > 0)
-        size.sub_(penalised, alpha=self.lambda_sha / unit)
-        alpha.sub_(1)
-        if kept is not None:
-            alpha.mul_(kept)
+        step.sub_(penalised, alpha=self.lambda_sha / unit)
+        step.addcmul_(step, alpha, value=-1)
 
-    def _pull(self, preference: Tensor, pulled: Pulled, kept: Tensor | None, result: Tensor, v: Tensor) -> None:
+    def _pull(self, preference: Tensor, pulled: Pulled, result: Tensor, v: Tensor) -> None:
         """Fill ``result`` with ``(broadcast - own) * v * (1 - v)``, over ``alpha * (1 - alpha)`` where raw."""
         if self.parameterisation == "raw":
             # Only the noise's argument is at stake, so alpha itself is precise enough here.
@@ -129,8 +127,6 @@ class Objective:
         else:
             torch.sub(pulled.noise, preference, alpha=1 / self.tau, out=v)
         torch.sub(pulled.broadcast, pulled.own, out=result)
-        if kept is not None:
-            result.mul_(kept)
         torch.ops.aten.sigmoid_backward.grad_input(result, v.sigmoid_(), grad_input=result)
         if self.parameterisation == "raw":
             result.div_(torch.mul(preference, preference, out=v).neg_().add_(0.25))

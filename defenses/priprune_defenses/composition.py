@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from priprune_defenses.descent import as_number
+from priprune_plugins.masks import PART
 from priprune_plugins.messages import State
-
-_PART = 2**17  # numbers that stay in a core's cache
 
 
 def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
@@ -30,10 +29,10 @@ def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
 def compose_(weights: Tensor, own: Tensor, chosen: Tensor) -> None:
     """Set ``weights [D]`` to ``own`` exactly where ``chosen`` is True, in place."""
     # lerp returns its ends exactly at the weights 0 and 1, and runs several times faster than where.
-    for part, value, flag in zip(
-        torch.split(weights, _PART), torch.split(own, _PART), torch.split(chosen, _PART), strict=True
-    ):
-        part.lerp_(value, as_number(flag, part))
+    scratch = weights.new_empty(min(PART, weights.numel()))
+    vectors = (torch.split(vector, PART) for vector in (weights, own, chosen))
+    for part, value, flag in zip(*vectors, strict=True):
+        part.lerp_(value, as_number(flag, scratch[: flag.numel()]))
 
 
 def swap_(weights: Tensor, broadcast: Tensor, own: Tensor, before: Tensor, after: Tensor) -> None:

@@ -61,7 +61,7 @@ def layer_sizes(layout: Layout, mask: Tensor | None) -> list[int]:
 def descend_(
     objective: Objective,
     preference: Tensor,
-    grad: Tensor,
+    grad: Tensor | Sequence[Tensor],
     mask: Tensor | None,
     layers: Sequence[Layer],
     sizes: Sequence[int],
@@ -73,7 +73,7 @@ def descend_(
     Args:
         objective: The loss.
         preference: ``[D]``.
-        grad: ``[D]`` dense gradient of the training loss.
+        grad: ``[D]`` dense gradient of the training loss, or the same by layer, ``[size]`` each.
         mask: ``[D]`` bool base mask, or None; pruned coordinates count in no mean and do not move.
         layers: Of :func:`cut`.
         sizes: ``N_l`` of each layer, of :func:`layer_sizes`.
@@ -81,29 +81,40 @@ def descend_(
         pull: The accuracy term, or None where it is exactly 0: in a client's first participation.
     """
     widest = max(part.stop - part.start for layer in layers for part in layer.parts)
-    scratch = preference.new_empty(3, widest)
-    masses = layer_masses(grad, mask, layers, scratch[0])
+    scratch = preference.new_empty(4, widest)
+    parts = list(_cut_like(grad, layers))
     noise = iter(pull.noise if pull else ())
-    for layer, count, mass in zip(layers, sizes, masses, strict=True):
+    for layer, count, grads, mass in zip(layers, sizes, parts, _masses(parts, mask, layers, scratch), strict=True):
         pressure = objective.privacy * count / mass if mass > _NO_GRADIENT else 0.0
-        for part in layer.parts:
-            first, second, third = scratch[:, : part.stop - part.start]
+        for part, of_part in zip(layer.parts, grads, strict=True):
+            *room, flags = scratch[:, : of_part.numel()]
             pulled = None if pull is None else Pulled(pull.broadcast[part], pull.own[part], next(noise))
-            kept = None if mask is None else as_number(mask[part], preference)
-            objective.descend_(preference[part], grad[part], pressure, lr, pulled, kept, (first, second, third))
+            kept = None if mask is None else as_number(mask[part], flags)
+            objective.descend_(preference[part], of_part, pressure, lr, pulled, kept, room)
 
 
-def layer_masses(grad: Tensor, mask: Tensor | None, layers: Sequence[Layer], scratch: Tensor) -> list[float]:
+def as_number(mask: Tensor, out: Tensor) -> Tensor:
+    """Return ``out``, filled with a bool ``mask`` as numbers."""
+    return out.copy_(mask.view(torch.uint8))  # the same bytes; torch converts from bool three times slower
+
+
+def _cut_like(grad: Tensor | Sequence[Tensor], layers: Sequence[Layer]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield each layer's gradient in the parts that the layer is cut into."""
+    for index, layer in enumerate(layers):
+        whole = grad[layer.whole] if isinstance(grad, Tensor) else grad[index]
+        yield torch.split(whole, [part.stop - part.start for part in layer.parts])
+
+
+def _masses(
+    grads: Sequence[Sequence[Tensor]], mask: Tensor | None, layers: Sequence[Layer], scratch: Tensor
+) -> list[float]:
     """Return ``sum_l |g|`` of each layer over the coordinates that ``mask`` keeps."""
-    return torch.stack([torch.stack(list(_masses(grad, mask, layer, scratch))).sum() for layer in layers]).tolist()
-
-
-def as_number(mask: Tensor, like: Tensor) -> Tensor:
-    """Return a bool ``mask`` as numbers of the dtype of ``like``."""
-    return mask.view(torch.uint8).to(like.dtype)  # the same bytes; torch converts from bool three times slower
-
-
-def _masses(grad: Tensor, mask: Tensor | None, layer: Layer, scratch: Tensor) -> Iterator[Tensor]:
-    for part in layer.parts:
-        size = torch.abs(grad[part], out=scratch[: part.stop - part.start])
-        yield size.sum() if mask is None else torch.dot(size, as_number(mask[part], size))
+    sums = []
+    for layer, parts in zip(layers, grads, strict=True):
+        masses = []
+        for part, grad in zip(layer.parts, parts, strict=True):
+            size, flags = (room[: grad.numel()] for room in scratch[:2])
+            torch.abs(grad, out=size)
+            masses.append(size.sum() if mask is None else torch.dot(size, as_number(mask[part], flags)))
+        sums.append(torch.stack(masses).sum())
+    return torch.stack(sums).tolist()

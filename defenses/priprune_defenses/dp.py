@@ -47,6 +47,8 @@ class DP:
     noise: Positive = 1.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
 
+    withholds_openly: ClassVar[bool] = False
+
     # Read from the scenario at the start of the run, and nothing that a run changes.
     _against: ClassVar[tuple[str, ...]] = ("what else leaves is not known",)
     _sampled: ClassVar[float | None] = None

@@ -12,6 +12,7 @@ from torch import Tensor
 from priprune_defenses.fixed_rate import FixedRate
 from priprune_defenses.selection import free_coordinates, withheld_lowest
 from priprune_plugins import Client, Rate, Upload
+from priprune_plugins.masks import PART
 
 
 def change_scores(client: Client, upload: Upload) -> Tensor | None:
@@ -24,15 +25,23 @@ def change_scores(client: Client, upload: Upload) -> Tensor | None:
     returned where it sends none.
     """
     if client.round_idx >= 0:
-        change = (client.start - upload.weights).abs_()
-    else:
-        sent = [extra for extra in upload.extras.values() if extra.shape == upload.weights.shape]
-        if not sent:
-            return None
-        change = torch.stack([extra.to(upload.weights.dtype).abs() for extra in sent]).sum(0)
-    if not torch.isfinite(change.sum()):
-        change.nan_to_num_(nan=torch.inf, posinf=torch.inf)
-    return change.neg_()
+        return negative_sizes(client.start, upload.weights)
+    sent = [extra for extra in upload.extras.values() if extra.shape == upload.weights.shape]
+    if not sent:
+        return None
+    total = torch.stack([extra.to(upload.weights.dtype).abs() for extra in sent]).sum(0)
+    return negative_sizes(total, torch.zeros_like(total))
+
+
+def negative_sizes(start: Tensor, end: Tensor) -> Tensor:
+    """Return ``-|start - end| [D]``; what is not a number counts as the largest size, minus infinity."""
+    scores, sums = torch.empty_like(start), []
+    for part, before, after in zip(*(torch.split(vector, PART) for vector in (scores, start, end)), strict=True):
+        torch.sub(before, after, out=part)
+        sums.append(part.abs_().neg_().sum())
+    if not torch.isfinite(torch.stack(sums)).all():
+        scores.nan_to_num_(nan=-torch.inf, neginf=-torch.inf)
+    return scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ Learning", 2023, arXiv:2310.19958, Algorithm 3 and equations 6-8.
 """
 
 import logging
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,24 +12,24 @@ import torch
 from torch import Tensor
 
 from priprune_defenses import composition
-from priprune_defenses.alpha import Objective, Penalty, logit_of_raw
+from priprune_defenses.alpha import logit_of_raw
+from priprune_defenses.alpha_options import AlphaOptions
 from priprune_defenses.descent import Pull, cut, descend_, layer_sizes
 from priprune_defenses.gumbel import logistic, pooled
+from priprune_defenses.learned_mask import Nonfinite, withheld_by_alpha
+from priprune_defenses.local_epochs import ends_epoch, local_epoch
 from priprune_defenses.streams import substream
-from priprune_plugins import Client, NonNegative, Positive, RunError, ScenarioError, Upload, hookimpl
-from priprune_plugins.masks import above, num_kept
+from priprune_plugins import Client, Upload, hookimpl
 from priprune_plugins.messages import State
 
 _logger = logging.getLogger(__name__)
 
-_DEFAULT_THETA = 1.3
-_ADAPTIVE_LR, _ADAPTIVE_PARAMETERS = 1e3, 109_470
 # Parts that stay in a core's cache on CPU; on a GPU few launches count more.
 _CPU_CHUNK, _GPU_CHUNK = 2**17, 2**21
 
 
 @dataclass(frozen=True, eq=False)
-class PriPrune:
+class PriPrune(AlphaOptions):
     """Adaptive pseudo-pruning: withhold where the learned alpha exceeds 0.5, keep it, start from it next time.
 
     Departures from Algorithm 3, each measured to be needed or to change nothing but speed:
@@ -47,47 +46,14 @@ class PriPrune:
     A setup round is not protected: no alpha is learned before training.
 
     Args:
-        mode: ``adaptive``, or ``paper``: alpha itself, from exactly 0.5, at the model's learning rate.
-        theta: A coordinate at alpha = 0.5 is withheld iff ``|g|`` exceeds ``theta`` times its layer's mean, whatever
-            the model's size; None = 1.3 unless ``lambda_sha`` is given.
-        lambda_acc: Weight of the accuracy loss in alpha's objective; the paper tries 1, 5, 10.
-        lambda_pri: Weight of the privacy loss; the paper tries 1, 5, 10, 15, 20.
-        lambda_sha: Weight of the sum of alphas, instead of ``theta = N * lambda_sha / (2 * lambda_pri)``; the paper
-            tries 1e-4, 2e-5, 2e-6 with N = 6,603,710.
-        alpha_init: Alpha before the first participation, in (0, 1); None = 0.1, or 0.5 in ``paper`` mode.
-        alpha_lr: Step size of alpha; None = 1e3 per 109,470 parameters, or the model's own in ``paper`` mode.
-        tau: Temperature of the Gumbel-Softmax.
         compose: What training starts from: ``previous``: own values where last withheld; ``sample``: where a fresh
             Gumbel sample says so.
-        penalty: ``all``: the sum of alphas over all coordinates; ``withheld``: as printed, over the withheld ones,
-            which in ``paper`` mode withholds every coordinate of nonzero gradient at once.
         nonfinite: What happens to an alpha that is not a number while the weights are: the run stops, or that
             coordinate is withheld this time and its alpha starts anew, with a warning that counts them.
-
-    Raises:
-        ScenarioError: Both ``theta`` and ``lambda_sha``, or an ``alpha_init`` outside (0, 1).
     """
 
-    mode: Literal["adaptive", "paper"] = "adaptive"
-    theta: Positive | None = None
-    lambda_acc: NonNegative = 1.0
-    lambda_pri: Positive = 10.0
-    lambda_sha: NonNegative | None = None
-    alpha_init: Positive | None = None
-    alpha_lr: Positive | None = None
-    tau: Positive = 0.7
     compose: Literal["previous", "sample"] = "previous"
-    penalty: Penalty = "all"
-    nonfinite: Literal["stop", "reset"] = "stop"
-
-    def __post_init__(self) -> None:
-        if self.theta is not None and self.lambda_sha is not None:
-            raise ScenarioError(
-                f"defense priprune: give theta or lambda_sha, not both, got {self.theta} and {self.lambda_sha}; "
-                "leave one out"
-            )
-        if self.alpha_init is not None and not 0 < self.alpha_init < 1:
-            raise ScenarioError(f"defense priprune: alpha_init must be between 0 and 1, got {self.alpha_init}")
+    nonfinite: Nonfinite = "stop"
 
     @hookimpl
     def on_local_train_start(self, client: Client) -> None:
@@ -111,16 +77,15 @@ class PriPrune:
         descend_(
             self._objective(sum(sizes)),
             state["preference"],
-            client.loss_grad,
+            client.loss_grads,
             client.mask,
             layers,
             sizes,
             self._alpha_lr(client),
             self._pull(client, [part for layer in layers for part in layer.parts]),
         )
-        following = _epoch(client, client.step_idx + 1)
-        if "sampled" in state and following > _epoch(client) and client.step_idx + 1 < client.num_steps:
-            fresh = self._sample(client, following)
+        if "sampled" in state and ends_epoch(client):
+            fresh = self._sample(client, local_epoch(client, client.step_idx + 1))
             composition.swap_(client.weights, client.received, state["own"], state["sampled"], fresh)
             state["sampled"] = fresh
 
@@ -137,7 +102,7 @@ class PriPrune:
         if not torch.isfinite(upload.weights.sum()):
             # Training diverged, alpha with it; the host drops the upload and forgets this state.
             return None
-        withheld = self._withheld(client, state["preference"])
+        withheld = withheld_by_alpha(client, state, self._first_preference(), self.nonfinite)
         composition.keep(state, client.weights, withheld)
         return upload.withhold(withheld)
 
@@ -148,29 +113,6 @@ class PriPrune:
         if "own" in state:
             composition.compose_(client.weights, state["own"], state["withheld"])
 
-    def _first_preference(self) -> float:
-        alpha = self.alpha_init or (0.5 if self.mode == "paper" else 0.1)
-        return alpha - 0.5 if self.mode == "paper" else math.log(alpha / (1 - alpha))
-
-    def _alpha_lr(self, client: Client) -> float:
-        if self.alpha_lr is not None:
-            return self.alpha_lr
-        if self.mode == "paper":
-            return client.facts.lr
-        return _ADAPTIVE_LR * client.layout.num_parameters / _ADAPTIVE_PARAMETERS
-
-    def _objective(self, num_kept: int) -> Objective:
-        theta = _DEFAULT_THETA if self.theta is None else self.theta
-        privacy = self.lambda_pri / max(num_kept, 1)
-        return Objective(
-            parameterisation="raw" if self.mode == "paper" else "logit",
-            lambda_acc=self.lambda_acc,
-            privacy=privacy,
-            lambda_sha=2 * theta * privacy if self.lambda_sha is None else self.lambda_sha,
-            tau=self.tau,
-            penalty=self.penalty,
-        )
-
     def _noise(self, client: Client, epoch: int) -> torch.Generator:
         return substream(client.generator(self), epoch)
 
@@ -178,7 +120,7 @@ class PriPrune:
         own = client.state(self).get("own")
         if own is None or self.lambda_acc == 0:
             return None
-        stream = self._noise(client, _epoch(client))
+        stream = self._noise(client, local_epoch(client, client.step_idx))
         if self.compose == "previous":
             noise = pooled(parts, 1 / self.tau, stream, own.device)
         else:
@@ -193,49 +135,9 @@ class PriPrune:
         own = logistic(preference.numel(), self._noise(client, epoch), preference.device) < logit
         return own if client.mask is None else own & client.mask
 
-    def _withheld(self, client: Client, preference: Tensor) -> Tensor:
-        """Return ``[D]`` bool: alpha > 0.5 and kept by the base mask."""
-        withheld = above(preference, 0.0)
-        if not torch.isfinite(preference.sum()):
-            withheld |= self._mended(client, preference)
-        if client.mask is not None:
-            withheld &= client.mask
-        kept = withheld.numel() if client.mask is None else num_kept(client.mask)
-        if num_kept(withheld) == kept:
-            _logger.warning("priprune: client %d withholds everything in round %d", client.client_id, client.round_idx)
-        return withheld
-
-    def _mended(self, client: Client, preference: Tensor) -> Tensor:
-        """Start the alphas anew that are not finite, in place, and return where they were.
-
-        Raises:
-            RunError: The option ``nonfinite`` says to stop.
-        """
-        broken = ~torch.isfinite(preference)
-        count = num_kept(broken)
-        if count and self.nonfinite == "stop":
-            raise RunError(
-                f"defense priprune: {count} alphas of client {client.client_id} are not a number after round "
-                f"{client.round_idx}; lower algorithm.lr or alpha_lr, or set nonfinite: reset"
-            )
-        preference[broken] = self._first_preference()
-        state = client.state(self)
-        state["resets"] = state.get("resets", 0) + count
-        _logger.warning(
-            "priprune: %d alphas of client %d were not a number in round %d and start anew, %d so far",
-            *(count, client.client_id, client.round_idx, state["resets"]),
-        )
-        return broken
-
 
 def _recalled(state: State, device: torch.device) -> State:
     for name, value in state.items():
         if isinstance(value, Tensor):
             state[name] = value.to(device)
     return state
-
-
-def _epoch(client: Client, step_idx: int | None = None) -> int:
-    """Return the local epoch of a step: one pass over the client's images each."""
-    steps = -(-client.num_samples // client.facts.batch_size)
-    return (client.step_idx if step_idx is None else step_idx) // steps

@@ -7,6 +7,7 @@ Learning", 2023, arXiv:2310.19958, Insight 2 and Figure 3.
 import torch
 from torch import Tensor
 
+from priprune_plugins.masks import put_, selected
 from priprune_plugins.messages import State
 
 
@@ -16,7 +17,7 @@ def keep(state: State, withheld: Tensor, weights: Tensor) -> None:
     Only the withheld values are stored, in order of position. Where training diverged nothing is: a value that is not
     finite would return in every later participation.
     """
-    kept = weights[withheld]
+    kept = selected(weights, withheld)
     if not torch.isfinite(kept.sum()):
         state.pop("withheld", None)
         state.pop("kept", None)
@@ -28,4 +29,4 @@ def compose_(weights: Tensor, state: State) -> None:
     """Put the kept values back into ``weights [D]``, in place; a client's first participation changes nothing."""
     if "kept" in state:
         device = weights.device
-        weights.masked_scatter_(state["withheld"].to(device), state["kept"].to(device))
+        put_(weights, state["withheld"].to(device), state["kept"].to(device))

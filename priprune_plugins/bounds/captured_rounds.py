@@ -46,7 +46,7 @@ def captured_rounds(folder: Path, world: World) -> Iterator[CapturedRound]:
         ScenarioError: No captures, or rounds.jsonl lacks the density of a captured round.
     """
     reader = CaptureReader(folder / "captures", world.facts, None, world.device)
-    attacked = [capture for capture in all_captures(folder / "captures") if capture.group != "control"]
+    attacked = [capture for capture in all_captures(folder / "captures") if capture.group not in ("control", "history")]
     if not attacked:
         raise ScenarioError(f"{folder} holds no captures: run the scenario with attacks, capture or audit")
     lines: dict[int, Mapping[str, Any]] = {line["round"]: line for line in read_lines(folder / "rounds.jsonl")}

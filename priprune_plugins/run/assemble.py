@@ -159,11 +159,8 @@ def make_federation(scenario: Scenario, plugins: Plugins, world: World, host: Pl
     """Build the FedLab trainer and handler around the model."""
     section = scenario.algorithm
     clients_checked(world.data.num_clients, section.clients_per_round)
-    if scenario.audit is not None and scenario.audit.victims > world.data.num_clients:
-        most = world.data.num_clients
-        raise ScenarioError(
-            f"audit.victims is {scenario.audit.victims}, but data has {most} clients: give at most {most}"
-        )
+    if scenario.audit is not None:
+        _check_victims(scenario.audit.victims, world.data.num_clients, host)
     training = LocalTraining(
         epochs=section.epochs or 1,
         batch_size=section.batch_size,
@@ -186,6 +183,15 @@ def make_federation(scenario: Scenario, plugins: Plugins, world: World, host: Pl
             seed=scenario.seed,
         )
     )
+
+
+def _check_victims(victims: int, num_clients: int, host: PluginHost) -> None:
+    if victims > num_clients:
+        raise ScenarioError(
+            f"audit.victims is {victims}, but data has {num_clients} clients: give at most {num_clients}"
+        )
+    if victims < 2 and host.implements("sum_uploads"):
+        raise ScenarioError("audit.victims is 1, but the server sees sums only: give as many as a group has")
 
 
 def absent_policy(scenario: Scenario, plugins: Plugins) -> Absent:

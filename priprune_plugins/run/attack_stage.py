@@ -64,12 +64,14 @@ class AttackStage:
     def todo(self, label: str) -> list[Capture]:
         """Return the captures that an attack has no line for in privacy.jsonl."""
         done = done_by(self.folder, label)
-        return [c for c in all_captures(self.folder / "captures") if (c.group, c.round_idx, c.key) not in done]
+        attacked = [c for c in all_captures(self.folder / "captures") if c.is_attacked]
+        return [c for c in attacked if (c.group, c.round_idx, c.key) not in done]
 
     def _chunks(self, everything: Sequence[Capture]) -> list[Chunk]:
         """Cut all captures, done or not, so that a resumed attack has the chunks of one that was not interrupted."""
         chunks = []
-        for _, group in groupby(everything, key=lambda capture: (capture.round_idx, capture.group)):
+        attacked = [capture for capture in everything if capture.is_attacked]
+        for _, group in groupby(attacked, key=lambda capture: (capture.round_idx, capture.group)):
             captures, size = list(group), self.privacy.chunk
             parts = [captures[start : start + size] for start in range(0, len(captures), size)]
             chunks += [Chunk(tuple(part), index) for index, part in enumerate(parts)]

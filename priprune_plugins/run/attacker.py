@@ -16,7 +16,7 @@ from priprune_plugins.run.assemble import World
 from priprune_plugins.run.captures import Capture
 from priprune_plugins.run.control_cache import Raw, cache_folder, control_name, read_control, write_control
 from priprune_plugins.run.controls import control_of, without_largest
-from priprune_plugins.run.observed import CaptureReader
+from priprune_plugins.run.observed import CaptureReader, neighbours
 from priprune_plugins.run.recorder import Answer
 from priprune_plugins.run.truth import TruthStore, granted
 
@@ -73,8 +73,9 @@ class Attacker:
     def _observations(self, chunk: Chunk) -> tuple[list[Observation], list[dict[str, Any]]]:
         world = self.world
         reader = CaptureReader(self.folder / "captures", world.facts, world.data.public, world.device)
-        seen = reader.observations(chunk.captures, self.everything)
         truth, given = TruthStore(self.folder), granted(self.attack.plugin)
+        others = {other.key for capture in chunk.captures for other in neighbours(capture, self.everything)}
+        seen = reader.observations(chunk.captures, self.everything, truth.labels_of(others, given, world.device))
         seen = [truth.granting(o, capture.key, given) for o, capture in zip(seen, chunk.captures, strict=True)]
         if chunk.is_control and control_of(self.attack.plugin) == "largest":
             protected = [without_largest(observation) for observation in seen]

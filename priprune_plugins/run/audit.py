@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.captures import CaptureStore, Group, control_key, upload_key
+from priprune_plugins.run.histories import Histories, participations
 from priprune_plugins.scenario.sections import AuditSection, Scenario
 from priprune_plugins.simulation.client_round import Visit
 from priprune_plugins.simulation.federation import Federation
@@ -40,11 +41,12 @@ class Auditor:
         self._attackers = host.only(["attacks"])
         self._store = store
         self._open = False
+        self._histories = Histories(federation)
         self._rounds = attacked_rounds(scenario) if scenario.attacks or scenario.audit is not None else frozenset()
 
     def wants(self, round_idx: int) -> bool:
         """Whether uploads of this round are attacked."""
-        return round_idx in self._rounds
+        return round_idx in self._rounds or self._audited(round_idx) is not None
 
     def before_training(self, sampled: Sequence[int]) -> None:
         """Keep the server's side, make the probes and the controls of the current round."""
@@ -52,45 +54,75 @@ class Auditor:
         self._open = self._store.write_server(federation.server, federation.payload[0], federation.buffers.server)
         if not self._open:
             return
-        for index, client_id in enumerate(self._cycled(sampled, self._scenario.privacy.control_images)):
-            self._control(index, client_id)
+        if federation.server.round_idx in self._rounds:
+            for index, client_id in enumerate(self._cycled(sampled, self._scenario.privacy.control_images)):
+                self._control(index, client_id)
         if self._scenario.audit is not None:
-            for client_id in self._victims(sampled, self._scenario.audit.victims):
-                self._probe(client_id, self._scenario.audit)
+            self._probes(self._victims(sampled, self._scenario.audit), self._scenario.audit)
 
     def seen(self, sampled: Sequence[int], sent: Sent) -> None:
-        """Keep one of the training's own uploads, where no probes are made."""
+        """Keep one of the training's own uploads, where no probes are made; a group's where any of it is wanted."""
         chosen = self._scenario.capture.clients
-        client_id = sent.upload.client_ids[0]
         wanted = sampled[:chosen] if isinstance(chosen, int) else chosen
-        if self._open and self._scenario.audit is None and client_id in wanted:
-            self._keep(
-                upload_key(sent.upload.round_idx, client_id), "training", sent, self._federation.visit(client_id)
-            )
+        of_group = sent.upload.client_ids
+        if self._open and self._scenario.audit is None and not set(wanted).isdisjoint(of_group):
+            self._keep(upload_key(sent.upload), "training", sent, self._federation.visit(of_group[0]))
 
     def _cycled(self, sampled: Sequence[int], count: int) -> list[int]:
         return [sampled[index % len(sampled)] for index in range(count)]
 
-    def _victims(self, sampled: Sequence[int], count: int) -> list[int]:
+    def _audited(self, round_idx: int) -> int | None:
+        """Return the audited round whose victims take part in this one with a history of their own, or None."""
+        audit = self._scenario.audit
+        if audit is None or not (audit.earlier or audit.later):
+            return None
+        around = [audited for audited in self._rounds if round_idx in participations(audit, audited)]
+        return next(iter(around), None)
+
+    def _victims(self, sampled: Sequence[int], audit: AuditSection) -> list[int]:
+        if audit.earlier or audit.later:
+            return list(range(audit.victims))
         # Sampled clients first: a defence that learns has its state there.
         others = [c for c in range(self._federation.setting.data.num_clients) if c not in set(sampled)]
-        return [*sampled, *others][:count]
+        return [*sampled, *others][: audit.victims]
 
-    def _probe(self, client_id: int, audit: AuditSection) -> None:
+    def _probes(self, victims: Sequence[int], audit: AuditSection) -> None:
+        """Probe the victims; where the server sees sums only, those of the victims, a group of them at a time."""
+        sums = self._federation.sums
+        if sums is None:
+            for client_id in victims:
+                self._receive(*self._probe(client_id, audit))
+            return
+        probes = [self._probe(client_id, audit) for client_id in sorted(victims)]
+        for group in sums.groups([sent for sent, _ in probes if sent.finite]):
+            self._receive(group.sent, probes[0][1])
+
+    def _probe(self, client_id: int, audit: AuditSection) -> tuple[Sent, Visit]:
         # A probe of a client that trains whole epochs is one step, or it would hold all of the client's images.
         steps = audit.local_steps or self._federation.setting.steps or 1
+        visit = self._federation.visit(client_id)
+        audited = self._audited(visit.round_idx)
+        first = audited is not None and visit.round_idx == participations(audit, audited)[0]
         visit = replace(
-            self._federation.visit(client_id),
-            states=self._federation.states.fork(client_id),
+            visit,
+            states=self._federation.states.fork(client_id) if audited is None else self._histories.of(client_id, first),
             purpose="audit",
             batch_size=audit.batch_size,
             steps=steps,
             keep=False,
             observed=True,
+            images=audit.images,
         )
         sent = self._federation.runner.run(visit)
+        if audited is not None:
+            self._histories.settle(client_id)
+        return sent, visit
+
+    def _receive(self, sent: Sent, visit: Visit) -> None:
+        audited = self._audited(visit.round_idx)
         self._attackers.on_server_receive(self._federation.server, sent.upload)
-        self._keep(upload_key(visit.round_idx, client_id), "audit", sent, visit)
+        group: Group = "audit" if audited in (None, visit.round_idx) else "history"
+        self._keep(upload_key(sent.upload), group, sent, visit, audited)
 
     def _control(self, index: int, client_id: int) -> None:
         bare = PluginHost()
@@ -108,5 +140,8 @@ class Auditor:
         sent = self._federation.runner.run(visit)
         self._keep(control_key(visit.round_idx, index), "control", sent, visit)
 
-    def _keep(self, key: str, group: Group, sent: Sent, visit: Visit) -> None:
-        self._store.write_upload(key, group, sent, self._federation.runner.facts_of(visit))
+    def _keep(self, key: str, group: Group, sent: Sent, visit: Visit, audited: int | None = None) -> None:
+        facts = self._federation.runner.facts_of(visit)
+        if len(sent.upload.client_ids) > 1:
+            facts = replace(facts, batch_size=sent.batches.batch_size)
+        self._store.write_upload(key, group, sent, facts, audited)

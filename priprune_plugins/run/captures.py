@@ -12,13 +12,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from priprune_plugins.messages import Facts, Server
+from priprune_plugins.messages import Facts, Server, Upload
 from priprune_plugins.plugins import seen_by_server
 from priprune_plugins.run.folder import write_tensors
 from priprune_plugins.run.truth import truth_of
 from priprune_plugins.simulation.sent import Sent
 
-Group = Literal["audit", "training", "control"]
+Group = Literal["audit", "history", "training", "control"]
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,23 @@ class Capture:
 
     Args:
         key: File stem, for instance ``r000010_c00003``.
-        group: Who made it: a probe, the training itself, or the positive control.
+        group: Who made it: a probe, the training itself, or the positive control; ``history`` is a participation
+            around a probe, which attacks are given and do not attack.
         round_idx: Round.
         client_ids: Sender or senders.
+        audited: The round of the probe that it stands around, or its own; None where a probe has no history.
     """
 
     key: str
     group: Group
     round_idx: int
     client_ids: tuple[int, ...]
+    audited: int | None = None
+
+    @property
+    def is_attacked(self) -> bool:
+        """Whether attacks answer to it."""
+        return self.group != "history"
 
 
 class CaptureStore:
@@ -69,7 +77,7 @@ class CaptureStore:
         self.refused += not fits
         return fits
 
-    def write_upload(self, key: str, group: Group, sent: Sent, facts: Facts) -> None:
+    def write_upload(self, key: str, group: Group, sent: Sent, facts: Facts, audited: int | None = None) -> None:
         """Keep one upload as its bytes show it, and apart its truth; nothing where the size is used up."""
         upload = sent.upload
         seen = seen_by_server(upload)
@@ -90,6 +98,8 @@ class CaptureStore:
             "batch_size": facts.batch_size,
             "local_steps": facts.local_steps,
             "epochs": facts.epochs,
+            "audited": audited,
+            "group_images": len(truth["labels"]) if len(upload.client_ids) > 1 else None,
         }
         # The truth first: a capture without one could not be measured.
         self._write(self._audit / f"{key}.safetensors", truth, withheld)
@@ -101,9 +111,11 @@ class CaptureStore:
         self._left -= path.stat().st_size
 
 
-def upload_key(round_idx: int, client_id: int) -> str:
-    """Return the file stem of a client's upload."""
-    return f"r{round_idx:06d}_c{client_id:05d}"
+def upload_key(upload: Upload) -> str:
+    """Return the file stem of an upload; a group's is that of its first client and how many more there are."""
+    first, *others = upload.client_ids
+    key = f"r{upload.round_idx:06d}_c{first:05d}"
+    return f"{key}_and{len(others)}" if others else key
 
 
 def control_key(round_idx: int, index: int) -> str:

@@ -152,6 +152,9 @@ class Checkpointer:
 
     def done(self) -> None:
         """Mark the run as finished and remove what only a resume needs."""
+        for name in ("rounds.jsonl", "timing.jsonl", "privacy.jsonl"):
+            if (self._folder / name).exists():
+                sync(self._folder / name)
         self.checkpoints.mark_done()
         self._spill.files.pinned = frozenset()
         self._spill.files.collect(())

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from priprune_plugins.checkpoint.durable import replace_durably, sync, write_durably
 from priprune_plugins.errors import ScenarioError
 
 
@@ -65,12 +66,16 @@ def mend_lines(path: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
-    """Write a safetensors file atomically, from any device, with ``about`` as JSON in its header."""
+    """Write a safetensors file atomically, from any device, with ``about`` as JSON in its header.
+
+    It is on the disk before it has its name: a line that speaks of it, or a checkpoint, may be written next.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Two processes may write one entry of a shared cache at once.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     save_file(plain, temporary, metadata=None if about is None else {"about": json.dumps(about)})
-    temporary.replace(path)
+    sync(temporary)
+    replace_durably(temporary, path)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -79,10 +84,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically; it is on the disk before it has its name."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_durably(temporary, text)
+    replace_durably(temporary, path)
 
 
 def finite(value: Any) -> Any:

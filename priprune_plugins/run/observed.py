@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import overload
 
 import torch
@@ -52,20 +53,30 @@ class CaptureReader:
                 local_steps=about["local_steps"],
                 epochs=about["epochs"],
             ),
+            group_images=about.get("group_images"),
             public=self._public,
         )
 
-    def observations(self, captures: Sequence[Capture], everything: Sequence[Capture]) -> list[Observation]:
-        """Return observations; each client's earlier ones are attached and read from disk when an attack asks.
+    def observations(
+        self,
+        captures: Sequence[Capture],
+        everything: Sequence[Capture],
+        labels: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> list[Observation]:
+        """Return observations; each client's other ones are attached and read from disk when an attack asks.
 
         Args:
             captures: Which.
-            everything: All captures of the run, where the earlier ones are looked for.
+            everything: All captures of the run, where the others are looked for.
+            labels: True labels of the others by key, where the attack is granted them.
         """
-        return [
-            replace(self.observation(capture), earlier=EarlierObservations(self, _before(capture, everything)))
-            for capture in captures
-        ]
+        return [self._among(capture, neighbours(capture, everything), labels) for capture in captures]
+
+    def _among(self, capture: Capture, others: Sequence[Capture], labels: Mapping[str, Tensor]) -> Observation:
+        before = [other for other in others if other.round_idx < capture.round_idx]
+        after = [other for other in others if other.round_idx > capture.round_idx]
+        earlier, later = (OtherObservations(self, part, labels) for part in (before, after))
+        return replace(self.observation(capture), earlier=earlier, later=later)
 
     def _side(self, round_idx: int) -> dict[str, Tensor]:
         # The last round's side is kept: a round's uploads are read together and share its tensors.
@@ -76,16 +87,17 @@ class CaptureReader:
         return self._last_side[1]
 
 
-class EarlierObservations(Sequence[Observation]):
+class OtherObservations(Sequence[Observation]):
     """Observations that are read from disk when they are asked for.
 
     Args:
         reader: Reads them.
         captures: Which, oldest first.
+        labels: True labels by key, where they are granted.
     """
 
-    def __init__(self, reader: CaptureReader, captures: Sequence[Capture]) -> None:
-        self._reader, self._captures = reader, captures
+    def __init__(self, reader: CaptureReader, captures: Sequence[Capture], labels: Mapping[str, Tensor]) -> None:
+        self._reader, self._captures, self._labels = reader, captures, labels
 
     def __len__(self) -> int:
         return len(self._captures)
@@ -94,12 +106,13 @@ class EarlierObservations(Sequence[Observation]):
     def __getitem__(self, index: int) -> Observation: ...
 
     @overload
-    def __getitem__(self, index: slice) -> "EarlierObservations": ...
+    def __getitem__(self, index: slice) -> "OtherObservations": ...
 
-    def __getitem__(self, index: int | slice) -> "Observation | EarlierObservations":
+    def __getitem__(self, index: int | slice) -> "Observation | OtherObservations":
         if isinstance(index, slice):
-            return EarlierObservations(self._reader, self._captures[index])
-        return self._reader.observation(self._captures[index])
+            return OtherObservations(self._reader, self._captures[index], self._labels)
+        capture = self._captures[index]
+        return replace(self._reader.observation(capture), labels=self._labels.get(capture.key))
 
 
 def all_captures(captures: Path) -> list[Capture]:
@@ -110,16 +123,17 @@ def all_captures(captures: Path) -> list[Capture]:
 
 def _capture(path: Path) -> Capture:
     about = read_about(path)
-    return Capture(path.stem, about["group"], about["round"], tuple(about["clients"]))
+    return Capture(path.stem, about["group"], about["round"], tuple(about["clients"]), about.get("audited"))
 
 
-def _before(capture: Capture, everything: Sequence[Capture]) -> list[Capture]:
-    return [
-        other
-        for other in everything
-        if (other.group, other.client_ids) == (capture.group, capture.client_ids)
-        and other.round_idx < capture.round_idx
-    ]
+def neighbours(capture: Capture, everything: Sequence[Capture]) -> list[Capture]:
+    """Return the other captures of the same sender, oldest first: those of its own history where it has one."""
+
+    def sender(one: Capture) -> tuple[object, ...]:
+        return one.client_ids, one.audited, one.group if one.audited is None else None
+
+    others = [other for other in everything if sender(other) == sender(capture)]
+    return sorted((other for other in others if other.key != capture.key), key=lambda other: other.round_idx)
 
 
 def _stripped(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from priprune_plugins.run.checkpointing import Checkpointer
 from priprune_plugins.run.environment import environment, provenance
 from priprune_plugins.run.folder import new_folder, refuse_existing, write_json, write_text
 from priprune_plugins.run.interruption import Stop, stop_on_signals
+from priprune_plugins.run.layer_leakage import write_layer_leakage
 from priprune_plugins.run.resume import (
     alone,
     changed_versions,
@@ -158,6 +159,7 @@ class _Work:
         stage = AttackStage(folder, self.world, self.scenario.seed, self.scenario.privacy)
         summary = attack_all(stage, self.plugins.attacks() if attacked else [], self.watcher, summary, write)
         self.host.on_run_end(run)
+        write_layer_leakage(folder, self.world)
         write_report(folder)
         write(summary)
 

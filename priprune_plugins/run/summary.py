@@ -44,6 +44,7 @@ def base_summary(
         "bytes_up": sum(record["bytes_up"] for record in records),
         "bytes_down": sum(record["bytes_down"] for record in records),
         "dropped": sum(record["dropped"] for record in records),
+        "claims": _claims(records),
         "device": str(world.device),
         "seconds": 0.0,
         "warnings": list(warnings),
@@ -59,6 +60,11 @@ def with_attacks(summary: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
     attacks = worst_first(summarise(read_lines(folder / "privacy.jsonl")))
     return {**summary, "attacks": attacks, "unfinished": unfinished(folder)}
+
+
+def _claims(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the last value of each entry that a defence added to the rounds' records."""
+    return {name: record[name] for record in records for name in record.get("claims", ())}
 
 
 def _mean(records: Sequence[Mapping[str, Any]], name: str) -> float | None:

@@ -21,7 +21,7 @@ from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.sections import Scenario
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
-from priprune_plugins.simulation.traffic import extras_bytes, summed
+from priprune_plugins.simulation.traffic import summed
 
 _TESTS_A_RUN = 50
 
@@ -109,7 +109,7 @@ class Training:
     def _setup(self) -> dict[str, Any]:
         uploads = self._federation.setup()
         self._setup_uploads = len(uploads)
-        extras = summed(map(extras_bytes, uploads))
+        extras = self._federation.setup_extras
         down = self._federation.bytes_down() * len(uploads) if uploads else 0
         # The weights of a setup upload are the broadcast itself, which nobody sends back.
         return {"setup_bytes_up": sum(extras.values()), "setup_bytes_down": down, "setup_extras": extras}
@@ -126,7 +126,7 @@ class Training:
         self._dropped += len(sampled) - len(received)
         self._federation.aggregate(received)
         record = self._record(round_idx, sampled, received)
-        self._host.on_round_end(self._federation.server, record)
+        record["claims"] = self._host.on_round_end(self._federation.server, record)
         append_line(self._folder / "rounds.jsonl", record)
         append_line(self._folder / "timing.jsonl", _timing(round_idx, started))
         self._warn_of_dead_layers(record)
@@ -168,6 +168,11 @@ class Training:
         results = [self._federation.test_client(client_id) for client_id in range(count)]
         return _mean([result.accuracy for result in results if result.num_samples])
 
+    def _withholds_openly(self) -> bool:
+        """Return whether some defence should have shown withheld coordinates; by default each should."""
+        defences = [entry.plugin for entry in self._host.registered if entry.kind == "defenses"]
+        return any(getattr(defence, "withholds_openly", True) for defence in defences)
+
     def warnings(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return what went wrong without stopping the run.
 
@@ -178,7 +183,7 @@ class Training:
         last = records[-1]["test_loss"]
         if last is None or not math.isfinite(last):
             found.append("the model diverged: its last test loss is not finite; lower algorithm.lr")
-        if self._scenario.defenses and not any(record["withheld_rate"] for record in records):
+        if self._withholds_openly() and not any(record["withheld_rate"] for record in records):
             found.append("the defences withheld no coordinate in any round; does a before_upload forget to return?")
         if self._setup_uploads:
             found.append(

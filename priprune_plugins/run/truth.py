@@ -4,6 +4,7 @@ It lies in ``audit/``, apart from what the server saw. An attack gets some of it
 :func:`granted`, and then its figures are an upper bound and say so.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,6 +52,10 @@ class TruthStore:
         """Return the images behind a capture, on CPU."""
         tensors, _ = read_tensors(self._path(key), torch.device("cpu"), "images", "labels")
         return LabelledSet(tensors["images"], tensors["labels"])
+
+    def labels_of(self, keys: Iterable[str], names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+        """Return the true labels of other captures by key, where ``names`` grants labels; else nothing."""
+        return {key: self.images(key).labels.to(device) for key in keys} if LABELS in names else {}
 
     def withheld(self, key: str) -> dict[str, float | None]:
         """Return what share of a capture's coordinates and gradient mass was withheld."""

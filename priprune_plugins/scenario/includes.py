@@ -52,6 +52,17 @@ def with_includes(
     return _merged(merged, own, "", shared_keys), files
 
 
+def merged(base: Node, over: Node, shared_keys: Mapping[str, frozenset[str]]) -> Node:
+    """Return what a file that says ``over`` and includes one that says ``base`` comes to.
+
+    Args:
+        base: A mapping.
+        over: A mapping; where both have a key and not both a mapping there, this one wins.
+        shared_keys: As for :func:`read_with_includes`.
+    """
+    return _merged(base, over, "", shared_keys)
+
+
 def _targets(include: Node) -> list[Node]:
     targets = include.value if isinstance(include.value, list) else [include]
     for target in targets:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.scenario.sections import Scenario
@@ -58,8 +59,26 @@ def _attacked(scenario: Scenario) -> Iterator[tuple[str, str]]:
         late = [round_idx for round_idx in rounds or () if round_idx >= scenario.rounds]
         if late:
             yield path, f"must be below rounds ({scenario.rounds}), which count from 0, got {late[0]}"
+    yield from _histories(scenario)
     clients = scenario.data.clients
     chosen = capture.clients if isinstance(capture.clients, tuple) else ()
     absent = [client_id for client_id in chosen if clients is not None and client_id >= clients]
     if absent:
         yield "capture.clients", f"must be below data.clients ({clients}), which count from 0, got {absent[0]}"
+
+
+def _histories(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    audit = scenario.audit
+    if audit is None or not (audit.earlier or audit.later):
+        return
+    if audit.rounds is None:
+        yield "audit.earlier", "and later need audit.rounds: give the rounds that are attacked"
+        return
+    before, after = audit.earlier * audit.spacing, audit.later * audit.spacing
+    rounds = sorted(set(audit.rounds))
+    for round_idx in rounds:
+        if round_idx < before or round_idx + after >= scenario.rounds:
+            room = f"must leave {before} rounds before and {after} after for earlier and later"
+            yield "audit.rounds", f"{room}, got {round_idx} of {scenario.rounds}"
+    if any(second - first <= before + after for first, second in pairwise(rounds)):
+        yield "audit.rounds", f"must lie more than {before + after} rounds apart for earlier and later, got {rounds}"

@@ -153,12 +153,23 @@ class AuditSection:
         victims: Number of clients probed a round.
         rounds: Rounds probed; None = those of ``capture``.
         local_steps: Steps of a probe; None = those of the algorithm, or 1 where clients train whole epochs.
+        earlier: Participations of each victim before the audited one. With any before or after it, the clients of the
+            lowest ids are the victims, and what plugins remember of them starts empty at the first and goes on from
+            probe to probe, apart from the training's. Only the audited one is attacked; attacks are given the others.
+        later: Participations after it.
+        spacing: Rounds from one participation to the next.
+        images: How many of its training images a victim's probes draw from; with ``batch_size`` as many, the batch is
+            the same every time. None = all.
     """
 
     batch_size: Count = 1
     victims: Count = 3
     rounds: tuple[Index, ...] | None = None
     local_steps: Count | None = None
+    earlier: Index = 0
+    later: Index = 0
+    spacing: Count = 10
+    images: Count | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Literal
 
 import torch
@@ -42,9 +43,12 @@ def fill_absent(
     if all(sent is None for sent in present):
         return list(packs)
     fill = _fill(packs, present, codec, server_weights, policy, shares)
-    return [
-        pack if sent is None else _filled(pack, sent, codec, fill) for pack, sent in zip(packs, present, strict=True)
-    ]
+    # A group's mean, the very same pack several times, is filled once.
+    filled = {
+        id(pack): pack if sent is None else _filled(pack, sent, codec, fill)
+        for pack, sent in {id(pack): (pack, sent) for pack, sent in zip(packs, present, strict=True)}.values()
+    }
+    return [filled[id(pack)] for pack in packs]
 
 
 def _filled(pack: list[Tensor], sent: Tensor, codec: Codec, fill: Tensor) -> list[Tensor]:
@@ -88,14 +92,19 @@ def unsent(present: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def running_mean(vectors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """Return ``sum(share_i * vector_i)`` added up in the order given, in one vector of memory."""
-    mean = vectors[0] * shares[0]
-    for vector, share in zip(vectors[1:], shares[1:], strict=True):
+    """Return ``sum(share_i * vector_i)`` added up in the order given, in one vector of memory.
+
+    A group's mean, the very same tensor several times, is added once with all its shares.
+    """
+    grouped = [list(same) for _, same in groupby(zip(vectors, shares, strict=True), key=lambda pair: id(pair[0]))]
+    terms = [(same[0][0], sum(share for _, share in same)) for same in grouped]
+    mean = terms[0][0] * terms[0][1]
+    for vector, share in terms[1:]:
         mean.add_(vector, alpha=share)
     return mean
 
 
-def normalised(num_samples: Sequence[int], weighting: Literal["samples", "uniform"]) -> list[float]:
+def normalised(num_samples: Sequence[float], weighting: Literal["samples", "uniform"]) -> list[float]:
     """Return each client's share of the mean; the shares add up to 1."""
     amounts = num_samples if weighting == "samples" else [1] * len(num_samples)
     return [amount / sum(amounts) for amount in amounts]

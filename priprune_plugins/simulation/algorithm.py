@@ -105,6 +105,15 @@ class Algorithm:
         """Let the extras follow a ``change [D]`` that a plugin made to the weights after training."""
         return extras
 
+    def needs_single_uploads(self, steps: int | None, weighting: str) -> str | None:
+        """Return why the mean of a round's uploads is not enough to aggregate, or None.
+
+        Args:
+            steps: Local steps, or None for whole passes.
+            weighting: ``samples`` or ``uniform``, the weights of the mean.
+        """
+        return None
+
     @property
     def proximal(self) -> float:
         """Strength ``mu`` of the term ``mu (w - start)`` that the algorithm adds to each step's gradient."""

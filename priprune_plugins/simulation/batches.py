@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,19 @@ with root_logger_untouched():
     from fedlab.contrib.dataset.basic_dataset import FedDataset
 
 Batch = tuple[Tensor, Tensor]
+
+
+class TrainedOn(Protocol):
+    """The images behind an upload, a client's or a group's."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images of the first step."""
+        ...
+
+    def distinct(self) -> Batch:
+        """Return the images ``[B, C, H, W]`` and labels ``[B]``, each image once."""
+        ...
 
 
 class ClientBatches:
@@ -48,6 +62,11 @@ class ClientBatches:
     def first(self) -> Sequence[Batch]:
         """The batches of the first iteration."""
         return self._batches(self._first_positions)
+
+    @property
+    def batch_size(self) -> int:
+        """Images of the first step; fewer than were asked for where the client has no more."""
+        return len(self._first_positions[0])
 
     def distinct(self) -> Batch:
         """Return the images ``[B, C, H, W]`` and labels ``[B]`` of the first iteration, each image once."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from priprune_plugins.errors import PluginError
 from priprune_plugins.generators import generator, seeded_globals
 from priprune_plugins.masks import applied, apply_
+from priprune_plugins.memory import keep_freed
 from priprune_plugins.messages import Client, Evaluation, Facts, Split, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
@@ -21,6 +22,7 @@ from priprune_plugins.simulation.sent import Sent, withheld_share
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.steps import Steps
 from priprune_plugins.simulation.traffic import extras_bytes
+from priprune_plugins.simulation.training_start import pruned_start_
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ class Visit:
         steps: Steps, or None for ``epochs`` passes.
         keep: False for a probe: nothing that the client or the trainer remembers may change.
         observed: Whether the upload may be captured, and what the server knows of it is wanted.
+        images: How many of the client's images batches are drawn from, the first ones; None = all.
     """
 
     client_id: int
@@ -52,6 +55,7 @@ class Visit:
     steps: int | None
     keep: bool = True
     observed: bool = False
+    images: int | None = None
 
 
 class ClientRunner:
@@ -91,6 +95,7 @@ class ClientRunner:
         self.initial = trainer.flat.clone()
         self._parameters = list(trainer.model.parameters())
         trainer.setup_dataset(self.dataset)
+        keep_freed()
 
     def run(self, visit: Visit) -> Sent:
         """Run one client's round and return what it leaves."""
@@ -120,9 +125,10 @@ class ClientRunner:
         known = self.algorithm.known_offset
         offset = known(self.trainer, visit.payload, visit.client_id) if visit.observed else None
         self._begin(visit, client)
+        began = client.mask
         pack = self._train(visit, client)
         self._end(visit, client)
-        sent = replace(self._sent(visit, client, pack, memory, batches), offset=offset)
+        sent = replace(self._sent(visit, client, pack, memory, batches, client.mask is began), offset=offset)
         if not visit.keep:
             self.algorithm.restore(self.trainer, visit.client_id, memory)
         elif not sent.finite:
@@ -173,7 +179,7 @@ class ClientRunner:
     def _draw(self, visit: Visit) -> ClientBatches:
         stream = generator(self.seed, visit.purpose, visit.round_idx, visit.client_id, "batches")
         images, labels = self.data.client(visit.client_id, "train")
-        batches = ClientBatches(images, labels, visit.batch_size, visit.steps, stream)
+        batches = ClientBatches(images[: visit.images], labels[: visit.images], visit.batch_size, visit.steps, stream)
         self.dataset.drawn = {visit.client_id: batches}
         return batches
 
@@ -190,12 +196,15 @@ class ClientRunner:
         if not visit.host.implements("on_local_train_start"):
             return
         visit.host.on_local_train_start(client)
-        apply_(client.weights, client.mask)
-        client.start = client.weights.clone()
+        client.start = pruned_start_(client.weights, client.mask, client.received, visit.mask)
 
     def _train(self, visit: Visit, client: Client) -> list[Tensor]:
         on_step = visit.host.on_local_step if visit.host.implements("on_local_step") else None
-        steps = Steps(client, self._parameters, on_step, self.algorithm.plain_gradient)
+        # Where the optimiser's gradient is the plain one no vector has to be made of it.
+        plain = (
+            None if type(self.algorithm).plain_gradient is Algorithm.plain_gradient else self.algorithm.plain_gradient
+        )
+        steps = Steps(client, self._parameters, on_step, plain)
         self.trainer.model.train()
         self.trainer.epochs = self._epochs(visit)
         self.trainer.loaded, self.trainer.steps = True, steps
@@ -213,13 +222,18 @@ class ClientRunner:
             apply_(client.weights, client.mask)
 
     def _sent(
-        self, visit: Visit, client: Client, pack: list[Tensor], memory: dict[str, Any], batches: ClientBatches
+        self,
+        visit: Visit,
+        client: Client,
+        pack: list[Tensor],
+        memory: dict[str, Any],
+        batches: ClientBatches,
+        one_mask: bool,
     ) -> Sent:
         upload = self._upload(visit, client, pack)
         final = self._followed(client, upload, visit.host.before_upload(client, upload))
         present = _present(client.mask, final.shared)
-        change = client.start - client.weights if final.shared is not None else client.start
-        rate, mass = withheld_share(final, client.mask, change)
+        rate, mass = withheld_share(final, client.mask, client.start, client.weights, pruned=one_mask)
         encoded = self.algorithm.codec.encode(pack, upload.weights, final.weights, final.extras, client.received)
         if visit.keep and (present is not None or client.start is not client.received):
             everywhere = torch.ones_like(client.weights, dtype=torch.bool) if present is None else present

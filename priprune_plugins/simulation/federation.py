@@ -18,14 +18,15 @@ from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
 from priprune_plugins.simulation.evaluation import evaluate
+from priprune_plugins.simulation.group_training import train_in_groups
 from priprune_plugins.simulation.layer_density import MaskMeter, changed_share
+from priprune_plugins.simulation.secure_sums import SecureSums
 from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.setup_round import run_setup
 from priprune_plugins.simulation.states import StateStore
+from priprune_plugins.simulation.sum_codec import SumCodec
+from priprune_plugins.simulation.summable import check_summable
 from priprune_plugins.simulation.traffic import buffer_bytes, tensor_bytes, vector_bytes
-
-SETUP_ROUND = -1
-# As many as PruneFL's official first stage draws at its one client.
-SETUP_BATCHES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,8 @@ class Federation:
 
     Attributes:
         last_mask: ``[D]`` bool, the mask of the last broadcast, or None.
+        sums: Forms groups, where a defence lets the server see sums only; else None.
+        setup_extras: Bytes that all clients sent in the setup round, by extra.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -93,6 +96,8 @@ class Federation:
             states=lambda plugin: self.states.of(plugin, None),
             generators=lambda plugin, round_idx: generator(setting.seed, "server", round_idx, self.host.key(plugin)),
         )
+        self.sums = self._secure_sums(setting)
+        self.setup_extras: dict[str, int] = {}
         self.payload: list[Tensor] = []
         self.meter = MaskMeter(setting.facts.layout)
         self.mask_changed = False
@@ -100,11 +105,18 @@ class Federation:
         self._sent_mask: Tensor | None = None
         self.last_mask: Tensor | None = None
 
+    def _secure_sums(self, setting: Setting) -> SecureSums | None:
+        section = setting.aggregation
+        check_summable(self.host, setting.algorithm, setting.training, setting.steps, setting.absent, section.weighting)
+        if not self.host.implements("sum_uploads"):
+            return None
+        return SecureSums(self.host, self.server, SumCodec(setting.algorithm.codec, section.weighting))
+
     def start_round(self, round_idx: int) -> list[int]:
         """Run ``on_round_start``, make the broadcast and return the sampled clients in id order."""
         self.server.round_idx = round_idx
         self.host.on_round_start(self.server)
-        self._broadcast()
+        self.broadcast()
         return self.sampled(round_idx)
 
     def sampled(self, round_idx: int) -> list[int]:
@@ -114,7 +126,8 @@ class Federation:
             load_buffers_(trainer.model, self.buffers.server)
             return self.setting.algorithm.sample(self.handler, trainer, self.payload[0])
 
-    def _broadcast(self) -> None:
+    def broadcast(self) -> None:
+        """Make the payload of the current round from the server's weights and mask."""
         mask = self.server.mask
         self.mask_changed = not _same(mask, self.last_mask)
         prunable = self.server.layout.prunable
@@ -146,22 +159,31 @@ class Federation:
 
         Args:
             client_ids: In id order, unless the order itself is under test.
-            seen: Called with each finite upload before the next client trains.
+            seen: Called with each finite upload before the next client trains, or with each group's after the last.
 
         Raises:
             RunError: An upload is not finite and ``aggregation.nonfinite`` is ``stop``.
         """
+        if self.sums is not None:
+            return train_in_groups(self, self.sums, client_ids, seen)
         received: list[Sent] = []
         for client_id in client_ids:
-            sent = self.runner.run(replace(self.visit(client_id), observed=seen is not None))
-            if not sent.finite:
-                self._refuse(client_id)
+            sent = self.trained(client_id, seen is not None)
+            if sent is None:
                 continue
             self.host.on_server_receive(self.server, sent.upload)
             if seen is not None:
                 seen(sent)
             received.append(sent.to_aggregate(self.setting.algorithm.codec.extras))
         return sorted(received, key=lambda sent: sent.upload.client_ids)
+
+    def trained(self, client_id: int, observed: bool) -> Sent | None:
+        """Let one client train and return what it sends, or None where that is not finite and the upload is dropped."""
+        sent = self.runner.run(replace(self.visit(client_id), observed=observed))
+        if sent.finite:
+            return sent
+        self._refuse(client_id)
+        return None
 
     def _refuse(self, client_id: int) -> None:
         if self.setting.aggregation.nonfinite == "stop":
@@ -182,7 +204,9 @@ class Federation:
 
     def _aggregate(self, received: Sequence[Sent]) -> None:
         section, codec = self.setting.aggregation, self.setting.algorithm.codec
-        shares = normalised([sent.upload.num_samples for sent in received], section.weighting)
+        # A group's mean stands once for each of its clients.
+        amounts = [sent.upload.num_samples / len(sent.upload.client_ids) for sent in received]
+        shares = normalised(amounts, section.weighting)
         packs = fill_absent(
             [self._reopened(sent) for sent in received],
             [sent.present for sent in received],
@@ -214,35 +238,12 @@ class Federation:
         return [sent.pack[0] + applied(sent.received - self.server.weights, reopened), *sent.pack[1:]]
 
     def setup(self) -> list[Upload]:
-        """Run the setup round, where any plugin has one, and return what the clients sent.
+        """Run the setup round, where any plugin has one, and return what was received, a group's once for each client.
 
         A plugin with an ``on_setup_round`` may say in ``setup_clients`` which clients must take part: ids, ``()`` for
         none, None (or no such attribute) for a sampled round.
         """
-        wishes = [getattr(plugin, "setup_clients", None) for plugin in self.host.implementing("on_setup_round")]
-        if all(wish == () for wish in wishes):
-            return []
-        self.server.round_idx = SETUP_ROUND
-        self._broadcast()
-        sampled = self.sampled(SETUP_ROUND) if None in wishes else []
-        return [self._setup(client_id) for client_id in sorted({*sampled, *(c for w in wishes for c in w or ())})]
-
-    def _setup(self, client_id: int) -> Upload:
-        passes = self.setting.data.num_samples(client_id) // self.setting.training.batch_size
-        visit = replace(self.visit(client_id), steps=max(1, min(SETUP_BATCHES, passes)))
-        client = self.runner.begin_setup(visit)
-        self.host.on_setup_round(client)
-        upload = Upload(
-            client_ids=(client_id,),
-            round_idx=SETUP_ROUND,
-            num_samples=client.num_samples,
-            weights=client.received.clone(),
-            extras=dict(client.sent),
-        )
-        upload = self.host.before_upload(client, upload)
-        self.host.on_server_receive(self.server, upload)
-        self.states.clients.settle(client_id)
-        return upload
+        return run_setup(self)
 
     def test(self) -> Evaluation:
         """Return loss and accuracy of what the server would broadcast now, on the global test set.
@@ -296,6 +297,8 @@ class Federation:
 
 
 def _bytes_up(sent: Sent, size: int) -> int:
+    if sent.sum_bytes is not None:
+        return sent.sum_bytes + sum(sent.extras_bytes.values())
     present = size if sent.present is None else int(sent.present.count_nonzero())
     weights = vector_bytes(size, present, sent.upload.weights.element_size())
     return weights + sum(sent.extras_bytes.values()) + buffer_bytes(sent.upload.buffers)

@@ -131,6 +131,11 @@ class FlatHandler(FlatModelMixin):
         self.round: int = self.round + 1
 
 
+def is_overridden(handler_class: type, method: str) -> bool:
+    """Return whether a SyncServerHandler has a ``method`` of its own."""
+    return getattr(handler_class, method) is not getattr(SyncServerHandler, method)
+
+
 def flat_trainer(trainer_class: type) -> type:
     """Return ``trainer_class`` with a flat model; names and behaviour are those of the class."""
     return type(trainer_class.__name__, (FlatTrainer, trainer_class), {"__module__": trainer_class.__module__})

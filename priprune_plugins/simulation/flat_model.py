@@ -33,8 +33,13 @@ def point_at_(parameters: list[nn.Parameter], flat: Tensor, gradients: bool) -> 
 
 def gathered_gradients(parameters: list[nn.Parameter]) -> Tensor:
     """Return all gradients as one new vector ``[D]``; a parameter without a gradient counts as zero."""
-    return torch.cat([_gradient(parameter).reshape(-1) for parameter in parameters])
+    return torch.cat(layer_gradients(parameters))
+
+
+def layer_gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Return each parameter's gradient as a vector ``[size]``, a view where it is contiguous; absent ones are zero."""
+    return [_gradient(parameter).reshape(-1) for parameter in parameters]
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach()
+    return torch.zeros_like(parameter).detach() if parameter.grad is None else parameter.grad.detach()

@@ -14,7 +14,7 @@ from torch.optim.optimizer import (
 
 from priprune_plugins.masks import apply_
 from priprune_plugins.messages import Client
-from priprune_plugins.simulation.flat_model import gathered_gradients, point_at_
+from priprune_plugins.simulation.flat_model import gathered_gradients, layer_gradients, point_at_
 
 PlainGradient = Callable[[Tensor, Client], Tensor]
 
@@ -29,7 +29,7 @@ class Steps:
         client: The client that trains.
         parameters: Parameters of the local model.
         on_step: Called before each step with the gradients open, or None where no plugin wants it.
-        plain: Turns the optimiser's gradient into that of the plain loss.
+        plain: Turns the optimiser's gradient into that of the plain loss, in place; None where they are the same.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Steps:
         client: Client,
         parameters: list[nn.Parameter],
         on_step: Callable[[Client], None] | None,
-        plain: PlainGradient,
+        plain: PlainGradient | None,
     ) -> None:
         self._client = client
         self._parameters = parameters
@@ -66,13 +66,19 @@ class Steps:
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._on_step is None or not self._owns(optimizer):
             return
-        recorded, self._recorded = self._recorded, None
-        loss_grad = self._plain(gathered_gradients(self._parameters), self._client) if recorded is None else recorded
-        self._client.in_step(loss_grad, self._editable())
+        self._client.in_step(self._loss_gradient(), self._editable())
         try:
             self._on_step(self._client)
         finally:
             self._client.in_step(None, None)
+
+    def _loss_gradient(self) -> Tensor | list[Tensor]:
+        recorded, self._recorded = self._recorded, None
+        if recorded is not None:
+            return recorded
+        if self._plain is None:
+            return layer_gradients(self._parameters)
+        return self._plain(gathered_gradients(self._parameters), self._client)
 
     def _editable(self) -> Callable[[], Tensor]:
         # The vector is made at the first read: a plugin that only reads loss_grad costs no second copy.

@@ -9,6 +9,7 @@ from priprune_defenses.mix import Mix
 from priprune_defenses.priprune import PriPrune
 from priprune_defenses.random_withhold import RandomWithhold
 from priprune_defenses.release import Release
+from priprune_defenses.secagg import SecAgg
 from priprune_plugins.testing.contracts import DefenseContract
 
 PLUGINS = {
@@ -21,6 +22,7 @@ PLUGINS = {
     "dp": DP(clip=0.5, noise=0.1),
     "release": Release(gap=1),
     "release-open": Release(gap=0, hide=False, dither=0.0),
+    "secagg": SecAgg(),
 }
 
 

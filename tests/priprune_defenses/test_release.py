@@ -83,7 +83,7 @@ def test_without_gap_chance_and_noise_a_run_is_bit_equal_to_one_without(hide: bo
 
 
 def test_dither_on_what_holds_nothing_is_noise_around_the_broadcast(participation) -> None:
-    # gap 3: nothing can leave in the first participation, so all of it is broadcast and noise.
+    # gap 1: nothing can leave in the first participation, so all of it is broadcast and noise.
     ((received, gradients, upload, _),) = participations(participation, Release(dither=2.0), 1, size=20_000)
     assert upload.shared is None
     noise = upload.weights - received
@@ -125,7 +125,7 @@ def test_a_pruned_coordinate_forgets_what_it_held(participation) -> None:
     world = participation(nn.Linear(4, 1, bias=False))
     for round_idx, mask in enumerate((None, torch.tensor([True, False, True, True]))):
         client = world.client(torch.zeros(4), mask, round_idx=round_idx)
-        world(PLAIN(), client, [torch.ones(4)])
+        world(PLAIN(gap=3), client, [torch.ones(4)])
     assert world.states[0]["age"].tolist() == [2, 0, 2, 2]
     assert world.states[0]["residual"].tolist() == pytest.approx([-0.2, 0.0, -0.2, -0.2])
 
@@ -222,12 +222,12 @@ def test_the_record_tells_rate_mixing_and_the_poorest_client() -> None:
 def test_a_client_with_few_images_is_warned_of_once(participate, caplog: pytest.LogCaptureFixture) -> None:
     for round_idx in range(2):
         client = participate.client(torch.ones(6), client_id=3, round_idx=round_idx, num_samples=99)
-        participate(Release(), client, [torch.ones(6)])
+        participate(Release(gap=3), client, [torch.ones(6)])
     assert caplog.text.count("client 3 has 99 images") == 1 and "it needs 100" in caplog.text
 
 
 def test_enough_images_are_no_warning(participate, caplog: pytest.LogCaptureFixture) -> None:
-    participate(Release(), participate.client(torch.ones(6), num_samples=100), [torch.ones(6)])
+    participate(Release(gap=3), participate.client(torch.ones(6), num_samples=100), [torch.ones(6)])
     assert not caplog.text
 
 

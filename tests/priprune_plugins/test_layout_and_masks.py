@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from priprune_plugins.layout import Layout
-from priprune_plugins.masks import applied, apply_, chosen, density, keep_highest
+from priprune_plugins.masks import (
+    applied,
+    apply_,
+    chosen,
+    density,
+    keep_highest,
+    put_,
+    same_bits,
+    selected,
+    without_lowest,
+)
 
 
 def net() -> nn.Module:
@@ -72,3 +82,24 @@ def test_chosen_takes_each_side_bit_for_bit(dtype: torch.dtype) -> None:
     assert chosen(mask, kept, other).tolist() == [1.5, 3.0, 0.0, 0.0]
     assert torch.signbit(chosen(mask, kept, other)).tolist() == [False, False, True, True]
     assert kept.isnan()[1]
+
+
+def test_values_are_taken_and_put_where_a_mask_is_true() -> None:
+    mask, values = torch.tensor([True, False, True]), torch.tensor([1.0, 2, 3])
+    assert selected(values, mask).tolist() == [1, 3]
+    assert put_(values, mask, torch.tensor([8.0, 9])).tolist() == [8, 2, 9]
+
+
+def test_bits_are_compared_and_not_numbers() -> None:
+    zeros = torch.zeros(300_000)
+    other = zeros.clone()
+    assert same_bits(zeros, other) and same_bits(torch.full((2,), torch.nan), torch.full((2,), torch.nan))
+    other[-1] = -0.0
+    assert not same_bits(zeros, other)
+
+
+def test_of_millions_of_ties_the_first_go() -> None:
+    scores = torch.zeros(400_000)
+    scores[1], scores[2] = -1.0, 1.0
+    kept = without_lowest(scores, torch.arange(400_000) != 0, 300_000)
+    assert not kept[1] and kept[0] and kept[2] and not kept[3:300_002].any() and kept[300_002:].all()

@@ -31,5 +31,13 @@ class FedNova(Algorithm):
     trainer_class: ClassVar[type] = FedNovaSerialClientTrainer
     handler_class: ClassVar[type] = FedNovaServerHandler
 
+    def needs_single_uploads(self, steps: int | None, weighting: str) -> str | None:
+        """Return that each update is divided by its own number of steps, where these differ."""
+        if steps is None:
+            return "fednova divides each update by its client's own steps; set algorithm.local_steps, not epochs"
+        if self.option != "uniform" and weighting != "uniform":
+            return f"fednova's option {self.option} ignores samples; set aggregation.weighting: uniform, or its option"
+        return None
+
     def setup_handler(self, handler: Any, training: LocalTraining) -> None:
         handler.setup_optim(self.option)

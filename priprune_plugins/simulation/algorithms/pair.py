@@ -9,6 +9,7 @@ from typing import Any, Literal
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.codecs import Codec
+from priprune_plugins.simulation.flat_fedlab import is_overridden
 
 _RESIDENT = frozenset({"_model", "flat", "dataset", "optimizer", "criterion", "_LOGGER", "steps", "loaded", "cache"})
 
@@ -60,6 +61,11 @@ class FedLabPair(Algorithm):
     @property
     def handler_class(self) -> type:  # type: ignore[override]
         return _class(self.handler_path)
+
+    def needs_single_uploads(self, steps: int | None, weighting: str) -> str | None:
+        """Return that the handler aggregates by a rule of its own, where it does."""
+        own = [name for name in ("load", "global_update") if is_overridden(self.handler_class, name)]
+        return f"{self.handler_path} has a {own[0]} of its own, which may need each upload" if own else None
 
     def memory(self, trainer: Any, client_id: int) -> dict[str, Any]:
         """Return copies of all that the trainer holds beside model and data: which is one client's is not known."""

@@ -1,0 +1,58 @@
+"""The setup round: before round 0 clients send what a pruner asks for, by the same path as any upload."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from priprune_plugins.messages import Upload
+from priprune_plugins.simulation.secure_sums import SecureSums
+from priprune_plugins.simulation.traffic import extras_bytes, summed
+
+if TYPE_CHECKING:
+    from priprune_plugins.simulation.federation import Federation
+
+SETUP_ROUND = -1
+# As many as PruneFL's official first stage draws at its one client.
+SETUP_BATCHES = 10
+
+
+def run_setup(federation: "Federation") -> list[Upload]:
+    """Return what was received, a group's upload once for each of its clients; empty where no plugin has a setup."""
+    wishes = [getattr(plugin, "setup_clients", None) for plugin in federation.host.implementing("on_setup_round")]
+    if all(wish == () for wish in wishes):
+        return []
+    federation.server.round_idx = SETUP_ROUND
+    federation.broadcast()
+    sampled = federation.sampled(SETUP_ROUND) if None in wishes else []
+    clients = sorted({*sampled, *(c for w in wishes for c in w or ())})
+    if federation.sums is not None:
+        return _in_groups(federation, federation.sums, clients)
+    uploads = [_upload(federation, client_id, received=True) for client_id in clients]
+    federation.setup_extras = summed(map(extras_bytes, uploads))
+    return uploads
+
+
+def _in_groups(federation: "Federation", sums: SecureSums, clients: list[int]) -> list[Upload]:
+    groups = sums.setup([_upload(federation, client_id, received=False) for client_id in clients])
+    for upload, _ in groups:
+        federation.host.on_server_receive(federation.server, upload)
+    federation.setup_extras = summed(extras for upload, extras in groups for _ in upload.client_ids)
+    return [upload for upload, _ in groups for _ in upload.client_ids]
+
+
+def _upload(federation: "Federation", client_id: int, received: bool) -> Upload:
+    passes = federation.setting.data.num_samples(client_id) // federation.setting.training.batch_size
+    visit = replace(federation.visit(client_id), steps=max(1, min(SETUP_BATCHES, passes)))
+    client = federation.runner.begin_setup(visit)
+    federation.host.on_setup_round(client)
+    upload = Upload(
+        client_ids=(client_id,),
+        round_idx=SETUP_ROUND,
+        num_samples=client.num_samples,
+        weights=client.received.clone(),
+        extras=dict(client.sent),
+    )
+    upload = federation.host.before_upload(client, upload)
+    if received:
+        federation.host.on_server_receive(federation.server, upload)
+    federation.states.clients.settle(client_id)
+    return upload

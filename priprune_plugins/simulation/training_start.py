@@ -1,0 +1,28 @@
+"""The weights that a client's training starts from."""
+
+import torch
+from torch import Tensor
+
+from priprune_plugins.masks import PART, apply_, same_bits
+
+
+def pruned_start_(weights: Tensor, mask: Tensor | None, received: Tensor, received_mask: Tensor | None) -> Tensor:
+    """Prune the weights that the plugins composed, in place, and return what training starts from.
+
+    Args:
+        weights: ``[D]`` the live weights.
+        mask: ``[D]`` bool, the client's base mask, or None.
+        received: ``[D]`` the broadcast, pruned by ``received_mask``.
+        received_mask: ``[D]`` bool, the server's mask, or None.
+
+    Returns:
+        ``[D]``: ``received`` itself where nobody changed a weight, else a copy of ``weights``.
+    """
+    if mask is received_mask and same_bits(weights, received):
+        return received
+    start = torch.empty_like(weights)
+    flags = [None] * -(-weights.numel() // PART) if mask is None else torch.split(mask, PART)
+    # Copied part by part, while what was just pruned is still in the core's cache.
+    for part, copy, kept in zip(torch.split(weights, PART), torch.split(start, PART), flags, strict=True):
+        copy.copy_(apply_(part, kept))
+    return start
