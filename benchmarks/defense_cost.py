@@ -4,8 +4,10 @@ Conv-2 with a random base mask of rate 0.3, batch 20, one local step. A step is 
 client in a round: broadcast in, hooks, forward, backward, upload out. Each defence runs in a process of its own,
 defended and undefended steps of the same client in turn, so that both meet the same machine; the first participations,
 where PriPrune has no weights of its own yet, are not counted. The ratio is the median over pairs. ``hooks`` is the
-defence's own part, in undefended steps; the rest is the host's: it clones the start, gathers the gradient, counts what
-was withheld.
+defence's own part, in undefended steps; the rest is the host's: it keeps the start and counts what was withheld.
+
+PriPrune's floor is what it would cost if all arithmetic were free: the vectors that must be read or written, at the
+speed of copying one in the same process.
 
 Run: ``uv run python benchmarks/defense_cost.py [--pairs 20] [--threads 1] [--device cpu] [--rate 0.3] [--steps 1]``
 """
@@ -57,6 +59,9 @@ def clocked(defense: type, clock: Clock) -> type:
     return type(defense.__name__, (defense,), {name: clock.timed(getattr(defense, name)) for name in hooks})
 
 
+# In vectors of D float32, a mask a quarter: compose (own, mask, weights twice, start), step (gradient and mask twice,
+# alpha twice, own, broadcast), upload (alpha, weights, own, mask), the host's count (start, weights, three masks).
+PRIPRUNE_MOVES = 4.25 + 6.5 + 3.25 + 2.75
 _CLIENT_HOOKS = ("on_local_train_start", "on_local_step", "on_local_train_end", "before_upload")
 
 
@@ -106,8 +111,18 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, float]:
         "plain": plain,
         "hooks": statistics.median(hooks) / plain,
         "peak": float(peak),
+        "floor": floor_ratio(plain, federated.setting.facts.layout.num_parameters, device),
         "state": float(state_bytes(stores[1].of(made[0].plugin, 0)) if made else 0),
     }
+
+
+def floor_ratio(plain: float, size: int, device: torch.device) -> float:
+    """Return a step's time with PriPrune's memory traffic and no arithmetic, over ``plain`` seconds without."""
+    source, target, clock, copies = *torch.zeros(2, size, device=device), Clock(device), []
+    for _ in range(20):
+        clock.timed(target.copy_)(source)
+        copies.append(clock.taken())
+    return 1 + PRIPRUNE_MOVES * statistics.median(copies) / 2 / plain
 
 
 def state_bytes(state: Any) -> int:
@@ -145,7 +160,9 @@ def main() -> None:
     unit = "ms" if options.device.startswith("cuda") else "CPU-ms"
     bare = in_own_process("none", options)
     print(
-        f"none: {1e3 * bare['plain']:.1f} {unit} a step, against itself {bare['ratio']:.2f}, peak {_mib(bare['peak'])}"
+        f"none: {1e3 * bare['plain']:.1f} {unit} a step, against itself {bare['ratio']:.2f}, "
+        f"peak {_mib(bare['peak'])}; PriPrune's floor {bare['floor']:.2f}",
+        flush=True,
     )
     for name in DEFENSES:
         figures = in_own_process(name, options)

@@ -31,14 +31,20 @@ def figure_charts(files: SweepFiles, figure: Figure) -> list[Chart]:
     """
     rows = shown(files, figure)
     names = x_names(files, figure, rows)
+    # A series has one colour in all panels, also where another is missing from one.
+    colours = list(grouped(files, figure, rows))
     found = [
-        round_chart(files, figure, title, own) if figure.over == "rounds" else _chart(files, figure, title, own, names)
+        round_chart(files, figure, title, own, colours)
+        if figure.over == "rounds"
+        else _chart(files, figure, title, own, names, colours)
         for title, own in panels(files, figure, rows)
     ]
     return [chart for chart in found if chart.drawable()]
 
 
-def _chart(files: SweepFiles, figure: Figure, title: str, rows: Sequence[Row], names: Sequence[str]) -> Chart:
+def _chart(
+    files: SweepFiles, figure: Figure, title: str, rows: Sequence[Row], names: Sequence[str], colours: Sequence[str]
+) -> Chart:
     x, y = _axis(str(figure.x), rows), _axis(figure.y, rows)
 
     def across(own: Sequence[Row]) -> Reduced:
@@ -47,9 +53,9 @@ def _chart(files: SweepFiles, figure: Figure, title: str, rows: Sequence[Row], n
         return reduced([float(row[str(figure.x)]) / x.factor for row in own], figure.reduce)
 
     drawn = []
-    for colour, (name, own) in enumerate(grouped(files, figure, rows).items()):
+    for name, own in grouped(files, figure, rows).items():
         found = [(across(point), _up(point, figure, y)) for point in points(files, figure, own)]
-        drawn.append(_series(name, figure, colour, sorted(found, key=lambda pair: pair[0].value)))
+        drawn.append(_series(name, figure, colours.index(name), sorted(found, key=lambda pair: pair[0].value)))
     return Chart(
         title,
         y.label,

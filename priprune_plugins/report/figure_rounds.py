@@ -19,7 +19,7 @@ from priprune_plugins.sweep.figures import Figure
 Values = Mapping[int, float]
 
 
-def round_chart(files: SweepFiles, figure: Figure, title: str, rows: Sequence[Row]) -> Chart:
+def round_chart(files: SweepFiles, figure: Figure, title: str, rows: Sequence[Row], colours: Sequence[str]) -> Chart:
     """Return one panel of curves.
 
     Args:
@@ -27,6 +27,7 @@ def round_chart(files: SweepFiles, figure: Figure, title: str, rows: Sequence[Ro
         figure: What is asked for.
         title: Of the panel.
         rows: The lines of the results that the panel shows; their cells hold the rounds.
+        colours: The figure's series in all panels; the place of a name is its colour.
     """
     groups = grouped(files, figure, rows)
     found = {
@@ -35,12 +36,12 @@ def round_chart(files: SweepFiles, figure: Figure, title: str, rows: Sequence[Ro
     levels = next((row["nmi_levels"] for row in rows if row.get("nmi_levels")), None)
     axis = axis_of(figure.y, [v for curves in found.values() for curve in curves for v in curve.values()], levels)
     series = []
-    for colour, (name, curves) in enumerate(found.items()):
+    for name, curves in found.items():
         by_seed = _together(curves)
         means = {number: reduced([v / axis.factor for v in own], figure.reduce) for number, own in by_seed.items()}
         points = [(float(number), mean.value) for number, mean in means.items()]
         ranges = [(mean.low, mean.high) for mean in means.values()]
-        series.append(Series(name, points, colour=colour, y_ranges=ranges))
+        series.append(Series(name, points, colour=colours.index(name), y_ranges=ranges))
     floors = _together([floors_by_round(files, row, figure.y) for row in _once(rows, figure.y)])
     floor = Series("best floor", [(float(number), fmean(own)) for number, own in floors.items()], "floor")
     return Chart(title, axis.label, [floor, *series], number=axis.number)

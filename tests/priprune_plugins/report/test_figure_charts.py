@@ -129,6 +129,14 @@ def test_panels_and_conditions_choose_what_is_drawn(files: SweepFiles) -> None:
     assert named(charts[0])["nmi"].points == [pytest.approx((0.1, 0.3)), pytest.approx((0.5, 0.7))]
 
 
+def test_a_series_has_one_colour_in_all_panels(files: SweepFiles) -> None:
+    for index, (rate, defense, _) in enumerate(CELLS):
+        files.rows[index]["control_passed"] = (rate, defense) != (RATES[0], DEFENSES[0])
+    first, second = figure_charts(files, Figure("p", "nmi", "seed", series="defenses", panels="pruner.rate"))
+    assert DEFENSES[0] not in named(first)
+    assert named(first)[DEFENSES[1]].colour == named(second)[DEFENSES[1]].colour != named(second)[DEFENSES[0]].colour
+
+
 def test_a_figure_that_no_result_has_draws_nothing(files: SweepFiles) -> None:
     assert figure_charts(files, Figure("r", "median_rank", "pruner.rate", series="defenses")) == []
 
