@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from priprune_attacks.objectives import Products
+from priprune_attacks.objectives import Products, cosine, l2
 from priprune_attacks.optimise import Descent, descend
 
 # A gain says nothing where the direction is wrong: the closest gradient is then the smallest.
@@ -40,19 +40,14 @@ def fit_contrast(products: Callable[[Tensor], Products], images: Tensor) -> Tens
         return distance, distance
 
     found = descend(loss, start, start[..., :0], _DESCENT, lambda iteration, losses: None)
-    better = (found.total < relative_distance(before)) & (_cosine_distance(before) < MOST_COSINE_DISTANCE)
+    better = (found.total < relative_distance(before)) & (cosine(before) < MOST_COSINE_DISTANCE)
     return torch.where(better.view(*better.shape, 1, 1, 1, 1), _adjusted(images, found.images), images).detach()
 
 
 def relative_distance(products: Products) -> Tensor:
     """Return ``||g - t||^2 / ||t||^2`` over all layers, ``[V, R]``."""
-    distance = (products.square - 2.0 * products.dot + products.target_square).sum(-1)
-    return distance / products.target_square.sum(-1).clamp_min(torch.finfo(distance.dtype).tiny)
-
-
-def _cosine_distance(products: Products) -> Tensor:
-    norms = (products.square.sum(-1) * products.target_square.sum(-1)).sqrt()
-    return 1.0 - products.dot.sum(-1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+    target = products.target_square.sum(-1)
+    return l2(products) / target.clamp_min(torch.finfo(target.dtype).tiny)
 
 
 def _best_gain(products: Callable[[Tensor], Products], images: Tensor) -> Tensor:
