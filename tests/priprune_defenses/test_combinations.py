@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import permutations, product
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from priprune_plugins import ScenarioError, catalogue, hookimpl
+from priprune_plugins import ScenarioError, hookimpl
 from priprune_plugins.messages import Client, Run, Upload
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.run.assemble import make_federation, make_plugins, make_world
@@ -51,14 +50,6 @@ algorithm: {{name: {algorithm}, clients_per_round: 3, local_steps: 2, batch_size
 defenses: [{defenses}]
 """
 Build = Callable[..., tuple[Federation, Run]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def entry_points_read_once() -> Iterator[None]:
-    """Read the installed entry points once for all scenarios: they take longer than two rounds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalogue, "installed", cache(catalogue.installed))
-        yield
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +13,7 @@ pytest.importorskip("Crypto.Protocol.DH", reason="the extra [secagg] is not inst
 
 from priprune_defenses import secagg
 from priprune_defenses.secagg import SecAgg, dealt, survivors_needed
-from priprune_plugins import ScenarioError, catalogue
+from priprune_plugins import ScenarioError
 from priprune_plugins.generators import generator
 from priprune_plugins.messages import Run
 from priprune_plugins.plugins import PluginHost
@@ -34,14 +33,6 @@ algorithm: {{name: {algorithm}, clients_per_round: 5, local_steps: 2, batch_size
 defenses: [{defenses}]
 """
 Build = Callable[..., Federation]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def entry_points_read_once() -> Iterator[None]:
-    """Read the installed entry points once for all scenarios: they take longer than two rounds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalogue, "installed", cache(catalogue.installed))
-        yield
 
 
 @pytest.fixture
