@@ -26,7 +26,7 @@ from priprune_plugins.simulation.setup_round import run_setup
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.sum_codec import SumCodec
 from priprune_plugins.simulation.summable import check_summable
-from priprune_plugins.simulation.traffic import buffer_bytes, tensor_bytes, vector_bytes
+from priprune_plugins.simulation.traffic import buffer_bytes, tensor_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,8 +278,7 @@ class Federation:
 
     def traffic(self, received: Sequence[Sent]) -> tuple[int, int]:
         """Return the round's bytes up and down; a broadcast is counted once for each client that trained."""
-        size = self.server.layout.num_parameters
-        up = sum(_bytes_up(sent, size) for sent in received)
+        up = sum(sent.bytes_up for sent in received)
         return up, self.bytes_down() * len(received)
 
     def bytes_down(self) -> int:
@@ -296,15 +295,5 @@ class Federation:
         return {**measured, "mask_change": self._mask_change}
 
 
-def _bytes_up(sent: Sent, size: int) -> int:
-    if sent.sum_bytes is not None:
-        return sent.sum_bytes + sum(sent.extras_bytes.values())
-    present = size if sent.present is None else int(sent.present.count_nonzero())
-    weights = vector_bytes(size, present, sent.upload.weights.element_size())
-    return weights + sum(sent.extras_bytes.values()) + buffer_bytes(sent.upload.buffers)
-
-
 def _same(left: Tensor | None, right: Tensor | None) -> bool:
-    if left is None or right is None:
-        return left is right
-    return bool(torch.equal(left, right))
+    return left is right if left is None or right is None else torch.equal(left, right)

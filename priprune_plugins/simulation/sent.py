@@ -10,6 +10,7 @@ from torch import Tensor
 from priprune_plugins.masks import PART, num_kept
 from priprune_plugins.messages import Batch, Upload
 from priprune_plugins.simulation.batches import TrainedOn
+from priprune_plugins.simulation.traffic import buffer_bytes, vector_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,17 @@ class Sent:
     def truth(self) -> Batch:
         """The distinct images ``[B, C, H, W]`` trained on and their labels ``[B]``; for ``audit/`` only."""
         return self.batches.distinct()
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes that the client sent: weights dense or sparse, or its part of a secure sum; extras; buffers."""
+        extras = sum(self.extras_bytes.values())
+        if self.sum_bytes is not None:
+            return self.sum_bytes + extras
+        weights = self.upload.weights
+        present = weights.numel() if self.present is None else int(self.present.count_nonzero())
+        sent = vector_bytes(weights.numel(), present, weights.element_size())
+        return sent + extras + buffer_bytes(self.upload.buffers)
 
     @cached_property
     def finite(self) -> bool:
