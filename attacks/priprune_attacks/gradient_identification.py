@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from priprune_attacks.candidates import candidate_gradients
+from priprune_attacks.ranking import scores_of_each
 from priprune_attacks.shared_model import model_at
 from priprune_attacks.targets import Fill, Target, pseudo_gradient
 from priprune_plugins import LabelledSet, Observation, Progress, hookimpl
@@ -58,12 +59,10 @@ class GradientIdentification:
         self, observations: Sequence[Observation], candidates: Sequence[LabelledSet], progress: Progress
     ) -> list[Tensor]:
         """Return one score per candidate and observation; NaN where the upload tells no gradient."""
-        scores = []
-        for index, (observation, offered) in enumerate(zip(observations, candidates, strict=True), start=1):
-            target = pseudo_gradient(observation, mask="recovered", fill=self.fill)
-            told = target.flaw is None
-            scores.append(
-                gradient_cosines(observation, target, offered) if told else torch.full((len(offered),), torch.nan)
-            )
-            progress(index / len(observations))
-        return scores
+        return scores_of_each(observations, candidates, progress, self._scores)
+
+    def _scores(self, observation: Observation, candidates: LabelledSet) -> Tensor:
+        target = pseudo_gradient(observation, mask="recovered", fill=self.fill)
+        if target.flaw is not None:
+            return torch.full((len(candidates),), torch.nan)
+        return gradient_cosines(observation, target, candidates)

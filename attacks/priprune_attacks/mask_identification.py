@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from priprune_attacks.candidates import LayerGradients, candidate_gradients
+from priprune_attacks.ranking import scores_of_each
 from priprune_attacks.shared_model import model_at
 from priprune_attacks.targets import absent
 from priprune_plugins import LabelledSet, Layout, Observation, Progress, hookimpl
@@ -109,11 +110,7 @@ class MaskIdentification:
         self, observations: Sequence[Observation], candidates: Sequence[LabelledSet], progress: Progress
     ) -> list[Tensor]:
         """Return one score per candidate and observation; NaN where no layer shows a pattern."""
-        scores = []
-        for index, (observation, offered) in enumerate(zip(observations, candidates, strict=True), start=1):
-            scores.append(self._scores(observation, offered))
-            progress(index / len(observations))
-        return scores
+        return scores_of_each(observations, candidates, progress, self._scores)
 
     def _scores(self, observation: Observation, candidates: LabelledSet) -> Tensor:
         layout = observation.facts.layout

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from priprune_attacks.gradient_identification import gradient_cosines
 from priprune_attacks.histories import History, Releases, history_of, summed
+from priprune_attacks.ranking import scores_of_each
 from priprune_attacks.targets import Target
 from priprune_plugins import Index, LabelledSet, Observation, Progress, hookimpl
 
@@ -44,14 +45,10 @@ class SumIdentification:
         self, observations: Sequence[Observation], candidates: Sequence[LabelledSet], progress: Progress
     ) -> list[Tensor]:
         """Return one score per candidate and observation; NaN where nothing was sent."""
-        scores = []
-        for index, (observation, offered) in enumerate(zip(observations, candidates, strict=True), start=1):
-            history = history_of(observation, self.earlier, self.later, self.releases)
-            scores.append(self._scores(history, offered))
-            progress(index / len(observations))
-        return scores
+        return scores_of_each(observations, candidates, progress, self._scores)
 
-    def _scores(self, history: History, candidates: LabelledSet) -> Tensor:
+    def _scores(self, observation: Observation, candidates: LabelledSet) -> Tensor:
+        history = history_of(observation, self.earlier, self.later, self.releases)
         chosen = range(len(history)) if self.repeated else [history.attacked]
         targets = [self._target(history, index) for index in chosen]
         found = [
