@@ -1,6 +1,6 @@
 """The server's side of a round: broadcast, clients in id order, FedLab's aggregation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from priprune_plugins.simulation.aggregation import Absent, fill_absent, normali
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
+from priprune_plugins.simulation.crew import Crew, OneByOne
 from priprune_plugins.simulation.evaluation import evaluate
 from priprune_plugins.simulation.group_training import train_in_groups
 from priprune_plugins.simulation.layer_density import MaskMeter, changed_share
@@ -45,6 +46,7 @@ class Setting:
         aggregation: The scenario's section.
         absent: Policy for coordinates that were not sent, after the pruner's own choice.
         seed: The scenario's seed.
+        crew: Makes the one who carries out visits, from the runner of this process.
     """
 
     algorithm: Algorithm
@@ -58,6 +60,7 @@ class Setting:
     aggregation: AggregationSection
     absent: Absent
     seed: int
+    crew: Callable[[ClientRunner], Crew] = OneByOne
 
 
 class Federation:
@@ -89,6 +92,7 @@ class Federation:
             seed=setting.seed,
             states=self.states,
         )
+        self.crew = setting.crew(self.runner)
         self.server = Server(
             facts=setting.facts,
             weights=self.handler.flat,
@@ -167,23 +171,21 @@ class Federation:
         if self.sums is not None:
             return train_in_groups(self, self.sums, client_ids, seen)
         received: list[Sent] = []
-        for client_id in client_ids:
-            sent = self.trained(client_id, seen is not None)
-            if sent is None:
-                continue
+        for sent in self.trained(client_ids, seen is not None):
             self.host.on_server_receive(self.server, sent.upload)
             if seen is not None:
                 seen(sent)
             received.append(sent.to_aggregate(self.setting.algorithm.codec.extras))
         return sorted(received, key=lambda sent: sent.upload.client_ids)
 
-    def trained(self, client_id: int, observed: bool) -> Sent | None:
-        """Let one client train and return what it sends, or None where that is not finite and the upload is dropped."""
-        sent = self.runner.run(replace(self.visit(client_id), observed=observed))
-        if sent.finite:
-            return sent
-        self._refuse(client_id)
-        return None
+    def trained(self, client_ids: Sequence[int], observed: bool) -> Iterator[Sent]:
+        """Let clients train, in the order given, and yield what each sends; what is not finite is dropped."""
+        visits = [replace(self.visit(client_id), observed=observed) for client_id in client_ids]
+        for client_id, sent in zip(client_ids, self.crew.run(visits), strict=True):
+            if sent is not None and sent.finite:
+                yield sent
+            elif sent is not None:
+                self._refuse(client_id)
 
     def _refuse(self, client_id: int) -> None:
         if self.setting.aggregation.nonfinite == "stop":

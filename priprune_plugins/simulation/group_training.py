@@ -26,14 +26,12 @@ def train_in_groups(
         client_ids: Who trains.
         seen: Called with each group's upload after the last client.
     """
+    client_ids = sorted(client_ids)
     memories: dict[int, dict[str, Any]] = {}
-    held: list[Sent] = []
-    for client_id in sorted(client_ids):
-        if federation.setting.algorithm.stateful:
-            memories[client_id] = deepcopy(dict(federation.states.algorithm(client_id)))
-        sent = federation.trained(client_id, seen is not None)
-        if sent is not None:
-            held.append(sent if seen is not None else replace(sent, start=sent.received))
+    if federation.setting.algorithm.stateful:
+        memories = {client_id: deepcopy(dict(federation.states.algorithm(client_id))) for client_id in client_ids}
+    sent = federation.trained(client_ids, seen is not None)
+    held = [one if seen is not None else replace(one, start=one.received) for one in sent]
     received: list[Sent] = []
     for group in sums.groups(held):
         federation.host.on_server_receive(federation.server, group.sent.upload)
