@@ -15,22 +15,29 @@ class LiveWeights:
         layout: Layout of the model.
         weights: ``[D]`` the live vector itself.
         mask: ``[D]`` bool, or None.
+
+    Attributes:
+        vector: ``[D]`` the same live weights, for the host: reading them here leaves no mark.
+        taken: Whether anybody has taken hold of ``weights``, and may have changed them in place.
     """
 
     label: ClassVar[str]
 
     def __init__(self, layout: Layout, weights: Tensor, mask: Tensor | None) -> None:
         self.layout = layout
-        self._weights = weights
+        self._weights = self.vector = weights
         self._mask = mask
+        self.taken = False
 
     @property
     def weights(self) -> Tensor:
         """``[D]``, live."""
+        self.taken = True
         return self._weights
 
     @weights.setter
     def weights(self, value: Tensor) -> None:
+        self.taken = True
         self._weights.copy_(checked_vector(value, self.layout, self._weights.dtype, f"{self.label}.weights"))
 
     @property

@@ -14,6 +14,14 @@ _NUMPY = (torch.float32, torch.float64)  # what numpy can order
 PART = 2**17  # numbers whose temporaries stay in a core's cache and need no new memory
 
 
+def part_size(values: Tensor) -> int:
+    """Return how many numbers of a row of ``values [..., D]`` are worked on at once: ``PART`` on CPU, all on a GPU.
+
+    On a GPU each part would be a launch of its own, which takes longer than the work.
+    """
+    return PART if values.device.type == "cpu" else max(values.shape[-1], 1)
+
+
 def num_pruned(rate: float, count: int) -> int:
     """Return how many of ``count`` weights a rate removes: ``round(rate * count)``, halves to even."""
     return round(rate * count)
@@ -137,7 +145,8 @@ def _infinite_where_not(candidates: Tensor, scores: Tensor) -> Tensor:
     infinity = int(torch.tensor(torch.inf, dtype=scores.dtype).view(_INTEGERS[scores.dtype]))
     ranked = apply_(scores.clone(), candidates)
     integers = ranked.view(_INTEGERS[scores.dtype])
-    for part, flags in zip(torch.split(integers, PART), torch.split(candidates, PART), strict=True):
+    size = part_size(integers)
+    for part, flags in zip(torch.split(integers, size), torch.split(candidates, size), strict=True):
         part.add_(flags.logical_not().view(torch.uint8), alpha=infinity)
     return ranked
 
@@ -161,7 +170,8 @@ def apply_(weights: Tensor, mask: Tensor | None) -> Tensor:
     if weights.dtype not in _INTEGERS:
         return weights.masked_fill_(~mask, 0)
     integers = weights.view(_INTEGERS[weights.dtype])
-    for part, flags in zip(torch.split(integers, PART, -1), torch.split(mask.view(torch.uint8), PART), strict=True):
+    size = part_size(integers)
+    for part, flags in zip(torch.split(integers, size, -1), torch.split(mask.view(torch.uint8), size), strict=True):
         part.mul_(flags)
     return weights
 
@@ -182,14 +192,12 @@ def same_bits(left: Tensor, right: Tensor) -> bool:
 
 def chosen(mask: Tensor, kept: Tensor, other: Tensor) -> Tensor:
     """Return ``kept`` where ``mask [D]`` is True and ``other`` elsewhere, bit for bit; all contiguous, of one dtype."""
-    integers = _INTEGERS[kept.dtype]
-    result = kept.clone()
-    vectors = (result.view(integers), other.view(integers), mask)
-    for part, others, flags in zip(*(torch.split(vector, PART) for vector in vectors), strict=True):
-        part.bitwise_xor_(others).bitwise_and_(bits(flags, kept.dtype)).bitwise_xor_(others)
-    return result
+    return choose_(kept.clone(), mask, other)
 
 
-def bits(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return ``[D]`` integers as wide as ``dtype``: all bits set where ``mask`` is True, none elsewhere."""
-    return mask.view(torch.uint8).to(_INTEGERS[dtype]).neg_()
+def choose_(kept: Tensor, mask: Tensor, other: Tensor) -> Tensor:
+    """Set contiguous ``kept [D]`` to ``other`` where ``mask`` is False, in place and bit for bit, and return it."""
+    vectors = (kept.view(_INTEGERS[kept.dtype]), other.view(_INTEGERS[kept.dtype]), mask.view(torch.uint8))
+    for part, others, flags in zip(*(torch.split(vector, part_size(kept)) for vector in vectors), strict=True):
+        part.sub_(others).mul_(flags).add_(others)  # integers wrap: what is subtracted comes back exactly
+    return kept

@@ -243,7 +243,7 @@ class Client(LiveWeights):
         self.received = received
         self.start = received
         self.initial = initial
-        self.model = model
+        self._model = model
         self.batches = batches
         self.sent: dict[str, Tensor] = {}
         self._loss_grads: tuple[Tensor, ...] | None = None
@@ -252,6 +252,12 @@ class Client(LiveWeights):
         self._states = states
         self._generators = generators
         self._evaluate = evaluate
+
+    @property
+    def model(self) -> nn.Module:
+        # Its parameters are the weights.
+        self.taken = True
+        return self._model
 
     @property
     def loss_grad(self) -> Tensor:

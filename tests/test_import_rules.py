@@ -14,7 +14,19 @@ PLUGINS = {
     "priprune_defenses": ROOT / "defenses/priprune_defenses",
 }
 CONTRACT = {"messages", "facts", "layout", "live_weights", "masks", "generators"}
-LAYERS = ["contract", "hookspecs", "plugins", "checkpoint", "simulation", "run", "sweep", "cli"]
+LAYERS = [
+    "contract",
+    "hookspecs",
+    "plugins",
+    "checkpoint",
+    "simulation",
+    "run",
+    "cluster",
+    "network",
+    "bridges",
+    "sweep",
+    "cli",
+]
 
 
 def imports(path: Path) -> Iterator[str]:

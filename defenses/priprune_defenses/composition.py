@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from priprune_defenses.descent import as_number
-from priprune_plugins.masks import PART
+from priprune_plugins.masks import part_size
 from priprune_plugins.messages import State
 
 
@@ -29,8 +29,9 @@ def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
 def compose_(weights: Tensor, own: Tensor, chosen: Tensor) -> None:
     """Set ``weights [D]`` to ``own`` exactly where ``chosen`` is True, in place."""
     # lerp returns its ends exactly at the weights 0 and 1, and runs several times faster than where.
-    scratch = weights.new_empty(min(PART, weights.numel()))
-    vectors = (torch.split(vector, PART) for vector in (weights, own, chosen))
+    size = part_size(weights)
+    scratch = weights.new_empty(min(size, weights.numel()))
+    vectors = (torch.split(vector, size) for vector in (weights, own, chosen))
     for part, value, flag in zip(*vectors, strict=True):
         part.lerp_(value, as_number(flag, scratch[: flag.numel()]))
 

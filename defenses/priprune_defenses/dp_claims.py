@@ -11,6 +11,11 @@ _CLEAN_PRUNERS = {
     "feddst": "each client's mask is chosen by clean gradients and is sent",
     "lotteryfl": "each client's mask is chosen by its clean data and shows in what it sends",
 }
+_CLEAN_ALGORITHMS = {
+    "ifca": "which model fits each client's clean data best is sent",
+    "powerofchoice": "the loss on each candidate's clean data is sent",
+    "qfedavg": "the loss on each client's clean data is sent",
+}
 
 
 def reasons_against(scenario: Mapping[str, Any]) -> tuple[str, ...]:
@@ -26,6 +31,9 @@ def reasons_against(scenario: Mapping[str, Any]) -> tuple[str, ...]:
         for index, name in enumerate(names)
         if name not in _BLIND and not (name in _BY_UPLOAD and index > place)
     ]
+    algorithm = _short(scenario.get("algorithm") or {})
+    if algorithm in _CLEAN_ALGORITHMS:
+        found.append(f"{algorithm}: {_CLEAN_ALGORITHMS[algorithm]}")
     return (*found, *_of_pruner(scenario.get("pruner") or {}), *_of_buffers(scenario))
 
 

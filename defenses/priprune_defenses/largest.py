@@ -12,7 +12,7 @@ from torch import Tensor
 from priprune_defenses.fixed_rate import FixedRate
 from priprune_defenses.selection import free_coordinates, withheld_lowest
 from priprune_plugins import Client, Rate, Upload
-from priprune_plugins.masks import PART
+from priprune_plugins.masks import part_size
 
 
 def change_scores(client: Client, upload: Upload) -> Tensor | None:
@@ -35,8 +35,8 @@ def change_scores(client: Client, upload: Upload) -> Tensor | None:
 
 def negative_sizes(start: Tensor, end: Tensor) -> Tensor:
     """Return ``-|start - end| [D]``; what is not a number counts as the largest size, minus infinity."""
-    scores, sums = torch.empty_like(start), []
-    for part, before, after in zip(*(torch.split(vector, PART) for vector in (scores, start, end)), strict=True):
+    scores, sums, size = torch.empty_like(start), [], part_size(start)
+    for part, before, after in zip(*(torch.split(vector, size) for vector in (scores, start, end)), strict=True):
         torch.sub(before, after, out=part)
         sums.append(part.abs_().neg_().sum())
     if not torch.isfinite(torch.stack(sums)).all():

@@ -23,6 +23,8 @@ from priprune_plugins.scenario.options import build_plugin
 from priprune_plugins.scenario.sections import Scenario, Selection
 from priprune_plugins.simulation.aggregation import Absent
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining, clients_checked
+from priprune_plugins.simulation.cohort_choice import CohortChoice
+from priprune_plugins.simulation.crew import MakeCrew
 from priprune_plugins.simulation.federation import Federation, Setting
 
 
@@ -155,8 +157,20 @@ def local_steps(scenario: Scenario) -> int | None:
     return None if section.epochs is not None else section.local_steps or 1
 
 
-def make_federation(scenario: Scenario, plugins: Plugins, world: World, host: PluginHost) -> Federation:
-    """Build the FedLab trainer and handler around the model."""
+def make_federation(
+    scenario: Scenario, plugins: Plugins, world: World, host: PluginHost, crew: MakeCrew | None = None
+) -> Federation:
+    """Build the FedLab trainer and handler around the model, and the crew around the trainer.
+
+    Args:
+        scenario: The scenario.
+        plugins: Its plugins.
+        world: Its data and model.
+        host: All plugins that have hooks.
+        crew: Makes who carries out the clients' training, other processes for instance; None = this process.
+    """
+    if crew is not None and scenario.simulation.cohort is True:
+        raise ScenarioError("simulation.cohort: true trains all clients in this process, not in others; set it to auto")
     section = scenario.algorithm
     clients_checked(world.data.num_clients, section.clients_per_round)
     if scenario.audit is not None:
@@ -181,6 +195,7 @@ def make_federation(scenario: Scenario, plugins: Plugins, world: World, host: Pl
             aggregation=scenario.aggregation,
             absent=absent_policy(scenario, plugins),
             seed=scenario.seed,
+            crew=crew or CohortChoice(scenario.simulation),
         )
     )
 

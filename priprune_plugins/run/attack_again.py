@@ -38,7 +38,7 @@ def attack_run(folder: Path, name: str, options: Mapping[str, Any], watcher: Wat
         ScenarioError: No run folder, no captures, or wrong options.
     """
     scenario = _scenario(folder)
-    attack = _labelled(folder, _made(scenario, name, options, f"--attack {name}"))
+    attack = labelled(folder, _made(scenario, name, options, f"--attack {name}"))
     _run(folder, scenario, [attack], watcher or Watcher())
     return attack.name
 
@@ -98,7 +98,8 @@ def _run(folder: Path, scenario: Scenario, attacks: list[Registered], watcher: W
     watcher.finish(summary)
 
 
-def _labelled(folder: Path, attack: Registered) -> Registered:
+def labelled(folder: Path, attack: Registered) -> Registered:
+    """Return an attack under the label of its figures: its name, with a number where other options have taken it."""
     for number in count(1):
         label = numbered(attack.name, number)
         if made_with(folder, label) in (None, repr(attack.plugin)):

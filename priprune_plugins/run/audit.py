@@ -91,13 +91,14 @@ class Auditor:
         sums = self._federation.sums
         if sums is None:
             for client_id in victims:
-                self._receive(*self._probe(client_id, audit))
+                if probe := self._probe(client_id, audit):
+                    self._receive(*probe)
             return
-        probes = [self._probe(client_id, audit) for client_id in sorted(victims)]
+        probes = [probe for client_id in sorted(victims) if (probe := self._probe(client_id, audit))]
         for group in sums.groups([sent for sent, _ in probes if sent.finite]):
             self._receive(group.sent, probes[0][1])
 
-    def _probe(self, client_id: int, audit: AuditSection) -> tuple[Sent, Visit]:
+    def _probe(self, client_id: int, audit: AuditSection) -> tuple[Sent, Visit] | None:
         # A probe of a client that trains whole epochs is one step, or it would hold all of the client's images.
         steps = audit.local_steps or self._federation.setting.steps or 1
         visit = self._federation.visit(client_id)
@@ -113,10 +114,13 @@ class Auditor:
             observed=True,
             images=audit.images,
         )
-        sent = self._federation.runner.run(visit)
+        sent = self._sent(visit)
         if audited is not None:
             self._histories.settle(client_id)
-        return sent, visit
+        return None if sent is None else (sent, visit)
+
+    def _sent(self, visit: Visit) -> Sent | None:
+        return next(iter(self._federation.crew.run([visit])))
 
     def _receive(self, sent: Sent, visit: Visit) -> None:
         audited = self._audited(visit.round_idx)
@@ -130,18 +134,20 @@ class Auditor:
             self._federation.visit(client_id),
             mask=None,
             host=bare,
-            states=StateStore(bare.key),
+            states=StateStore(bare.key, "nothing"),
             purpose=f"control{index}",
             batch_size=1,
             steps=1,
             keep=False,
             observed=True,
         )
-        sent = self._federation.runner.run(visit)
-        self._keep(control_key(visit.round_idx, index), "control", sent, visit)
+        sent = self._sent(visit)
+        if sent is not None:
+            self._keep(control_key(visit.round_idx, index), "control", sent, visit)
 
     def _keep(self, key: str, group: Group, sent: Sent, visit: Visit, audited: int | None = None) -> None:
         facts = self._federation.runner.facts_of(visit)
         if len(sent.upload.client_ids) > 1:
             facts = replace(facts, batch_size=sent.batches.batch_size)
-        self._store.write_upload(key, group, sent, facts, audited)
+        dense = self._federation.setting.algorithm.dense(self._federation.handler, sent.upload)
+        self._store.write_upload(key, group, sent, facts, audited, dense)

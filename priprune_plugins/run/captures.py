@@ -77,8 +77,25 @@ class CaptureStore:
         self.refused += not fits
         return fits
 
-    def write_upload(self, key: str, group: Group, sent: Sent, facts: Facts, audited: int | None = None) -> None:
-        """Keep one upload as its bytes show it, and apart its truth; nothing where the size is used up."""
+    def write_upload(
+        self,
+        key: str,
+        group: Group,
+        sent: Sent,
+        facts: Facts,
+        audited: int | None = None,
+        dense: Tensor | None = None,
+    ) -> None:
+        """Keep one upload as its bytes show it, and apart its truth; nothing where the size is used up.
+
+        Args:
+            key: File stem.
+            group: Who made it.
+            sent: The upload.
+            facts: Public facts of it.
+            audited: The round of the probe that it stands around, or None.
+            dense: ``[D]`` the server's dense weights behind what this sender was sent, where they are its own.
+        """
         upload = sent.upload
         seen = seen_by_server(upload)
         tensors = {
@@ -86,6 +103,7 @@ class CaptureStore:
             **_prefixed("extras", seen.extras),
             **_prefixed("buffers", seen.buffers),
             **({} if sent.offset is None else {"offset": sent.offset}),
+            **({} if dense is None else {"server_weights": dense}),
         }
         truth, withheld = truth_of(sent)
         if not self._fits({**tensors, **_prefixed("truth", truth)}):

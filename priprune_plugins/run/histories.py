@@ -30,7 +30,7 @@ class Histories:
         own = self._num_clients + client_id
         if first:
             self._states.clients.put(own, {})
-        store = StateStore(self._key_of)
+        store = StateStore(self._key_of, "new history" if first else "history")
         store.clients.put(client_id, self._states.clients.open(own))
         return store
 

@@ -32,7 +32,7 @@ class CaptureReader:
     def observation(self, capture: Capture) -> Observation:
         """Return what the server holds of one capture."""
         tensors, about = read_tensors(self._captures / f"{capture.key}.safetensors", self._device)
-        side = self._side(capture.round_idx)
+        side = self._of_sender(tensors, self._side(capture.round_idx))
         control = capture.group == "control"
         return Observation(
             broadcast=side["broadcast"],
@@ -77,6 +77,13 @@ class CaptureReader:
         after = [other for other in others if other.round_idx > capture.round_idx]
         earlier, later = (OtherObservations(self, part, labels) for part in (before, after))
         return replace(self.observation(capture), earlier=earlier, later=later)
+
+    def _of_sender(self, tensors: Mapping[str, Tensor], side: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the server's side of an upload whose sender was sent a model of its own, IFCA's for instance."""
+        dense = tensors.get("server_weights")
+        if dense is None:
+            return side
+        return {**side, "server_weights": dense, "broadcast": applied(dense, side.get("mask"))}
 
     def _side(self, round_idx: int) -> dict[str, Tensor]:
         # The last round's side is kept: a round's uploads are read together and share its tensors.

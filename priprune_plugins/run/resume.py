@@ -18,7 +18,7 @@ from priprune_plugins.wording import shown
 
 _logger = logging.getLogger(__name__)
 # What the figures do not depend on may change from one part of a run to the next.
-_FREE = ("checkpoint", "states", "modules")
+_FREE = ("checkpoint", "states", "network", "modules")
 _ABSENT = object()
 APPENDED = ("rounds.jsonl", "timing.jsonl")
 _AFTER_TRAINING = ("privacy.jsonl", "summary.json", "report.html")

@@ -33,6 +33,7 @@ from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.options import resolved
 from priprune_plugins.scenario.sections import Scenario
 from priprune_plugins.scenario.writing import dump_yaml
+from priprune_plugins.simulation.crew import MakeCrew
 
 
 def run_scenario(
@@ -42,6 +43,8 @@ def run_scenario(
     *,
     attacked: bool = True,
     resume: bool = False,
+    crew: MakeCrew | None = None,
+    command: str = "priprune run",
 ) -> Path:
     """Run a scenario and leave its run folder.
 
@@ -52,6 +55,8 @@ def run_scenario(
         attacked: False trains and keeps what is attacked, and leaves the attacks to
             :func:`~priprune_plugins.run.trained.attack_trained`.
         resume: Go on from the last whole checkpoint of the folder; from round 0 where there is none yet.
+        crew: Makes who carries out the clients' training; None = this process.
+        command: What a user who is told how to go on is told to type.
 
     Returns:
         The run folder.
@@ -66,9 +71,9 @@ def run_scenario(
     path = out or Path("runs") / scenario.name
     if not resume:
         refuse_existing(path)
-    with stop_on_signals() as stop, told_how_to_go_on(path, stop):
+    with stop_on_signals() as stop, told_how_to_go_on(path, stop, command):
         plugins = make_plugins(scenario)
-        work = _Work(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked), watcher, stop)
+        work = _Work(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked), watcher, stop, crew)
         return work.run(path, attacked, resume)
 
 
@@ -82,9 +87,10 @@ class _Work:
     host: PluginHost
     watcher: Watcher
     stop: Stop
+    crew: MakeCrew | None
 
     def run(self, path: Path, attacked: bool, resume: bool) -> Path:
-        federation = make_federation(self.scenario, self.plugins, self.world, self.host)
+        federation = make_federation(self.scenario, self.plugins, self.world, self.host, self.crew)
         document = resolved(self.scenario, self.plugins.instances())
         if resume and path.exists():
             refuse_other_scenario(path, document)
@@ -142,6 +148,8 @@ class _Work:
         summary = base_summary(self.scenario, self.world, federation, records, warnings + warned)
         summary |= training.setup
         summary["client_accuracy"] = training.client_accuracy()
+        if federation.elsewhere is not None:
+            federation.elsewhere.end()
         memory, seconds = training.memory()
         summary["seconds"] = round(seconds, 3)
         keep_attack_states(folder, self.plugins.attacks(), federation.server)

@@ -17,12 +17,13 @@ _FULL_INSIDE = re.compile(rf"os error ({'|'.join(map(str, _FULL))})\b")
 
 
 @contextmanager
-def told_how_to_go_on(folder: Path, stop: Stop) -> Iterator[None]:
+def told_how_to_go_on(folder: Path, stop: Stop, command: str) -> Iterator[None]:
     """End the block's interruptions and full disks with one line that says what is whole and how to go on.
 
     Args:
         folder: The run folder, which may not be there yet.
         stop: Knows the signal.
+        command: What makes runs and resumes them.
 
     Raises:
         Interrupted: A signal came.
@@ -31,19 +32,20 @@ def told_how_to_go_on(folder: Path, stop: Stop) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted: {_standing(folder)}", stop.number) from error
+        raise Interrupted(f"interrupted: {standing(folder, command)}", stop.number) from error
     except OSError as error:
         if error.errno not in _FULL:
             raise
         where = f" at {error.filename}" if error.filename else ""
-        raise RunError(f"the disk is full{where} ({error.strerror}): make room; {_standing(folder)}") from error
+        raise RunError(f"the disk is full{where} ({error.strerror}): make room; {standing(folder, command)}") from error
     except SafetensorError as error:
         if not _FULL_INSIDE.search(str(error)):
             raise
-        raise RunError(f"the disk is full ({error}): make room; {_standing(folder)}") from error
+        raise RunError(f"the disk is full ({error}): make room; {standing(folder, command)}") from error
 
 
-def _standing(folder: Path) -> str:
+def standing(folder: Path, command: str) -> str:
+    """Return what of a run is whole, and how to go on."""
     if not (folder / "scenario.yaml").is_file():
         return "nothing was computed yet"
     manifest = next(Checkpoints(folder / "checkpoint", 1).manifests(), None)
@@ -53,4 +55,4 @@ def _standing(folder: Path) -> str:
         kept = "the training is done"
     else:
         kept = f"{manifest.next_round} rounds are in the last checkpoint"
-    return f"{kept}; to go on: priprune run {folder / 'scenario.yaml'} --out {folder} --resume"
+    return f"{kept}; to go on: {command} {folder / 'scenario.yaml'} --out {folder} --resume"

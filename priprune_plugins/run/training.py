@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from priprune_plugins.errors import ScenarioError
 from priprune_plugins.memory import peak_rss_bytes
 from priprune_plugins.messages import Evaluation
 from priprune_plugins.plugins import PluginHost
@@ -64,6 +65,7 @@ class Training:
         self._every = scenario.evaluation.every or max(1, scenario.rounds // _TESTS_A_RUN)
         self._dropped = 0
         self._dead: list[str] = []
+        self._elsewhere: Mapping[str, Any] = {}
         self._setup_uploads = 0
         self.setup: dict[str, Any] = {}
 
@@ -76,6 +78,7 @@ class Training:
         self._watcher.begin(self._scenario.name, self._scenario.rounds)
         if first:
             self._watcher.resumed(first)
+            self._go_on(first)
         else:
             self.setup = self._setup()
         with self._stop.patiently():
@@ -92,6 +95,8 @@ class Training:
             "setup": self.setup,
             "setup_uploads": self._setup_uploads,
             "dropped": self._dropped,
+            "lost": self._federation.lost,
+            "elsewhere": {} if self._federation.elsewhere is None else self._federation.elsewhere.remembered(),
             "dead": self._dead,
             "refused": self._store.refused,
         }
@@ -102,9 +107,21 @@ class Training:
         self.setup = memory["setup"]
         self._setup_uploads = memory["setup_uploads"]
         self._dropped = memory["dropped"]
+        self._federation.lost = memory.get("lost", 0)
+        self._elsewhere = memory.get("elsewhere", {})
         self._dead = memory["dead"]
         self._store.refused = memory["refused"]
         self._started -= seconds
+
+    def _go_on(self, first: int) -> None:
+        elsewhere = self._federation.elsewhere
+        if elsewhere is not None:
+            elsewhere.resume(first, self._elsewhere)
+        elif self._elsewhere.get("remember"):
+            raise ScenarioError(
+                f"{self._folder}: what its clients remember lies with the processes that joined it: go on with "
+                "priprune serve --resume, or give another --out"
+            )
 
     def _setup(self) -> dict[str, Any]:
         uploads = self._federation.setup()
@@ -120,9 +137,9 @@ class Training:
         attacked = self._auditor.wants(round_idx)
         if attacked:
             self._auditor.before_training(sampled)
-        received = self._federation.train(
-            sampled, (lambda sent: self._auditor.seen(sampled, sent)) if attacked else None
-        )
+        # What is behind an upload is asked for only where the upload itself is kept: probes stand for it otherwise.
+        kept = attacked and self._scenario.audit is None
+        received = self._federation.train(sampled, (lambda sent: self._auditor.seen(sampled, sent)) if kept else None)
         self._dropped += len(sampled) - len(received)
         self._federation.aggregate(received)
         record = self._record(round_idx, sampled, received)
@@ -165,7 +182,7 @@ class Training:
     def client_accuracy(self) -> float | None:
         """Return the mean accuracy over clients of the weights each would use, on its own test images."""
         count = min(self._scenario.evaluation.clients, self._federation.setting.data.num_clients)
-        results = [self._federation.test_client(client_id) for client_id in range(count)]
+        results = self._federation.test_clients(range(count))
         return _mean([result.accuracy for result in results if result.num_samples])
 
     def _withholds_openly(self) -> bool:
@@ -189,8 +206,11 @@ class Training:
             found.append(
                 f"{self._setup_uploads} clients sent scores in the setup round: no attack is measured on those"
             )
-        if self._dropped:
-            found.append(f"{self._dropped} uploads held NaN or infinity and were dropped")
+        lost = self._federation.lost
+        if self._dropped > lost:
+            found.append(f"{self._dropped - lost} uploads held NaN or infinity and were dropped")
+        if lost:
+            found.append(f"{lost} uploads never came, or were refused: what their clients' processes did is said above")
         if self._store.refused:
             found.append(f"{self._store.refused} uploads were not captured: capture.max_gib is used up")
         return found

@@ -89,6 +89,7 @@ def resolved(scenario: Scenario, plugins: Sequence[object]) -> dict[str, Any]:
         "aggregation": _plain(scenario.aggregation),
         "pruner": None if scenario.pruner is None else blocks["pruner"],
         **{kind: [blocks[s.path] for s in getattr(scenario, kind)] for kind in ("defenses", "attacks", "trackers")},
+        "simulation": _plain(scenario.simulation),
         "evaluation": _plain(scenario.evaluation),
         "capture": _plain(scenario.capture),
         "audit": None if scenario.audit is None else _plain(scenario.audit),
@@ -96,6 +97,7 @@ def resolved(scenario: Scenario, plugins: Sequence[object]) -> dict[str, Any]:
         "checkpoint": _plain(scenario.checkpoint),
         "states": _plain(scenario.states),
     }
+    document |= {} if scenario.network is None else {"network": _plain(scenario.network)}
     return document | ({"modules": list(scenario.modules)} if scenario.modules else {})
 
 

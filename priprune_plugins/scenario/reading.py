@@ -19,8 +19,10 @@ from priprune_plugins.scenario.sections import (
     CaptureSection,
     CheckpointSection,
     EvaluationSection,
+    NetworkSection,
     PrivacySection,
     Scenario,
+    SimulationSection,
     StatesSection,
 )
 from priprune_plugins.scenario.sections_reader import HOST_KEYS, entries, mixed, section, selection, selections
@@ -31,6 +33,7 @@ REQUIRED = ("data", "model", "algorithm", "rounds")
 SCALARS: Mapping[str, Any] = {"name": str, "seed": Index, "device": str, "rounds": Count}
 SECTIONS: Mapping[str, type] = {
     "aggregation": AggregationSection,
+    "simulation": SimulationSection,
     "evaluation": EvaluationSection,
     "capture": CaptureSection,
     "privacy": PrivacySection,
@@ -38,7 +41,7 @@ SECTIONS: Mapping[str, type] = {
     "states": StatesSection,
 }
 LISTS = ("defenses", "attacks", "trackers")
-KEYS = (*SCALARS, *REQUIRED[:3], *SECTIONS, *LISTS, "pruner", "audit", "modules")
+KEYS = (*SCALARS, *REQUIRED[:3], *SECTIONS, *LISTS, "pruner", "audit", "network", "modules")
 
 
 def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -119,6 +122,9 @@ def _scenario(path: Path, found: Mapping[str, Node], folders: tuple[Path, ...]) 
         federation=federation,
         pruner=selection("pruners", given["pruner"], "pruner", folders) if "pruner" in given else None,
         audit=section(AuditSection, entries(given["audit"], "audit"), "audit") if "audit" in given else None,
+        network=section(NetworkSection, entries(given["network"], "network"), "network")
+        if "network" in given
+        else None,
         source=path,
         **values,
     )

@@ -16,7 +16,7 @@ from priprune_plugins.docstrings import argument_docs, summary_line
 from priprune_plugins.errors import PriPruneError
 from priprune_plugins.scenario.options import checked_hints, option_fields
 from priprune_plugins.scenario.reading import LISTS, REQUIRED, SCALARS, SECTIONS
-from priprune_plugins.scenario.sections import AuditSection, Scenario, Selection
+from priprune_plugins.scenario.sections import AuditSection, NetworkSection, Scenario, Selection
 from priprune_plugins.scenario.sections_reader import MIXED
 
 Schema = dict[str, Any]
@@ -37,6 +37,7 @@ def schema() -> Schema:
         **{key: _value(hint) for key, hint in SCALARS.items()},
         **{key: _section(cls) for key, cls in SECTIONS.items()},
         "audit": _optional(_section(AuditSection)),
+        "network": _optional(_section(NetworkSection)),
         "pruner": _optional(_plugin("pruners", {}, definitions)),
         **{key: _plugin(kind, _properties(cls), definitions) for key, (cls, kind) in MIXED.items()},
         **{kind: {"type": ["array", "null"], "items": _item(kind, definitions)} for kind in LISTS},

@@ -113,6 +113,21 @@ class AggregationSection:
 
 
 @dataclass(frozen=True)
+class SimulationSection:
+    """How a round is computed.
+
+    Args:
+        cohort: Whether the clients of a round train together, as one batch over stacked weights: ``true``, ``false``,
+            or ``auto``: on a GPU where algorithm and model allow it. Uploads differ by rounding from those of clients
+            that train one after another, which on CPU have FedLab's bits.
+        cohort_size: Most clients that train together, which memory grows with; None = all of a round.
+    """
+
+    cohort: Literal["auto"] | bool = "auto"
+    cohort_size: Count | None = None
+
+
+@dataclass(frozen=True)
 class EvaluationSection:
     """When the global model is tested.
 
@@ -225,6 +240,30 @@ class StatesSection:
 
 
 @dataclass(frozen=True)
+class NetworkSection:
+    """How the clients of ``priprune serve`` are reached, which live in processes of ``priprune join``.
+
+    ``priprune run`` does not look at it, and no figure depends on it.
+
+    Args:
+        host: Address that the server listens on; by default no other machine reaches it.
+        port: Its port; 0 = any free one.
+        processes: Joined processes that the server waits for before it begins; the clients are dealt to them.
+        wait_seconds: How long it waits for them, and how long one that joins waits for the server.
+        timeout_seconds: A process that says nothing for so long is gone, and its clients are dropped; at least 3.
+            Every process says once a second that it lives, however long its training takes.
+        visit_seconds: Longest that one client's visit may take, with the way there and back.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="a port, 0 to 65535")] = 7654
+    processes: Count = 2
+    wait_seconds: Positive = 600.0
+    timeout_seconds: Annotated[float, Field(ge=3, description="seconds, at least 3")] = 30.0
+    visit_seconds: Positive = 3600.0
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A whole scenario after includes, overrides and the check of keys, names and the host's own values.
 
@@ -244,12 +283,14 @@ class Scenario:
         defenses: In the order in which an upload passes them.
         attacks: Attackers; each gets the same captures.
         trackers: Receivers of what happens.
+        simulation: How a round is computed.
         evaluation: When the global model is tested.
         capture: Which uploads are kept for the attacks.
         audit: Probe uploads, attacked instead of the training's own; None = none.
         privacy: How reconstructions are measured.
         checkpoint: When a run writes down what it needs to go on after a kill.
         states: Where the clients' states live.
+        network: How clients in other processes are reached; None = the defaults.
         modules: Folders in which ``module:Class`` is looked for, beside the scenario's own and the current one.
         source: The file that it was read from.
     """
@@ -269,12 +310,14 @@ class Scenario:
     defenses: tuple[Selection, ...] = ()
     attacks: tuple[Selection, ...] = ()
     trackers: tuple[Selection, ...] = ()
+    simulation: SimulationSection = field(default_factory=SimulationSection)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
     capture: CaptureSection = field(default_factory=CaptureSection)
     audit: AuditSection | None = None
     privacy: PrivacySection = field(default_factory=PrivacySection)
     checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
     states: StatesSection = field(default_factory=StatesSection)
+    network: NetworkSection | None = None
     modules: tuple[str, ...] = field(default=(), compare=False)
     source: Path | None = field(default=None, compare=False)
 

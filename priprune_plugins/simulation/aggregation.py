@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from priprune_plugins.masks import applied, chosen
+from priprune_plugins.masks import applied, chosen, part_size
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.codecs import Codec
 
@@ -98,9 +98,13 @@ def running_mean(vectors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
     """
     grouped = [list(same) for _, same in groupby(zip(vectors, shares, strict=True), key=lambda pair: id(pair[0]))]
     terms = [(same[0][0], sum(share for _, share in same)) for same in grouped]
-    mean = terms[0][0] * terms[0][1]
-    for vector, share in terms[1:]:
-        mean.add_(vector, alpha=share)
+    mean, size = torch.empty_like(terms[0][0]), part_size(terms[0][0].reshape(-1))
+    # In parts on CPU: the sum so far stays in a core's cache, and each vector is read once.
+    in_parts = (torch.split(vector.reshape(-1), size) for vector, _ in terms)
+    for part, first, *others in zip(torch.split(mean.view(-1), size), *in_parts, strict=True):
+        torch.mul(first, terms[0][1], out=part)
+        for other, (_, share) in zip(others, terms[1:], strict=True):
+            part.add_(other, alpha=share)
     return mean
 
 

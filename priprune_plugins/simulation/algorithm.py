@@ -1,17 +1,21 @@
 """What the host must know of a FedLab algorithm to drive it one client at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from priprune_plugins.errors import ScenarioError
-from priprune_plugins.messages import Client
+from priprune_plugins.messages import Client, Upload
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.codecs import Codec
 from priprune_plugins.simulation.flat_fedlab import flat_handler, flat_trainer
+from priprune_plugins.simulation.local_rule import LocalRule
+
+if TYPE_CHECKING:
+    from priprune_plugins.simulation.sent import Sent
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class Algorithm:
     """A FedLab trainer and handler with what their uploads mean; subclasses add options as fields.
 
     Class attributes: ``codec``, ``trainer_class`` (a SerialClientTrainer), ``handler_class`` (a SyncServerHandler), and
-    ``stateful``: whether the trainer remembers anything of a client, see :meth:`held`.
+    ``stateful``: whether the trainer remembers anything of a client, see :meth:`held`; ``portable``: whether that is
+    all that its next training needs, so that any trainer can do it.
     """
 
     codec: ClassVar[Codec] = Codec()
     stateful: ClassVar[bool] = False
+    portable: ClassVar[bool] = True
     trainer_class: ClassVar[type]
     handler_class: ClassVar[type]
 
@@ -75,6 +81,37 @@ class Algorithm:
     def sample(self, handler: Any, trainer: Any, broadcast: Tensor) -> list[int]:
         """Return the client ids of a round; drawn inside a scope that seeds the global generators."""
         return sorted(handler.sample_clients())
+
+    def prepared(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Sequence[Tensor]:
+        """Return what a client works from, made of what it was sent; element 0 is the broadcast to it, ``[D]``.
+
+        Called before each visit, with the batch-norm statistics loaded that the client starts from; what the model
+        holds afterwards does not matter.
+        """
+        return payload
+
+    def personal(self, memory: Mapping[str, Any]) -> Tensor | None:
+        """Return the weights ``[D]`` that a client with this :meth:`held` would use, or None for the broadcast."""
+        return None
+
+    def parts(self, handler: Any, received: Sequence["Sent"]) -> Iterator[Sequence["Sent"]]:
+        """Yield a round's uploads in those parts that are averaged apart, each with the handler ready for it.
+
+        ``handler.flat`` holds the dense weights that the part's uploads are measured against, and when the generator
+        goes on, what became of them.
+        """
+        yield received
+
+    def dense(self, handler: Any, upload: Upload) -> Tensor | None:
+        """Return the server's dense weights ``[D]`` behind what this sender was sent; None = ``server.weights``."""
+        return None
+
+    def local_rule(self) -> LocalRule | None:
+        """Return what :attr:`trainer_class` computes in its local steps; None where only the trainer itself can say.
+
+        It holds for that very class: a subclass of the algorithm with another trainer has to say it anew.
+        """
+        return None
 
     def plain_gradient(self, gradient: Tensor, client: Client) -> Tensor:
         """Turn the optimiser's gradient into that of the plain loss."""
@@ -124,7 +161,17 @@ class Algorithm:
         return None
 
     def settle(self, trainer: Any, client_id: int, memory: dict[str, Any], pack: list[Tensor], sent: Tensor) -> None:
-        """Update what the trainer keeps of a client by what was really sent; only called where ``sent`` is not all."""
+        """Update what the trainer keeps of a client by what was really sent.
+
+        Only called where that is not what the trainer gave, or the training did not start from the broadcast.
+
+        Args:
+            trainer: Has updated it by what the client trained.
+            client_id: The client.
+            memory: What :meth:`memory` gave before the training.
+            pack: What is sent.
+            sent: ``[D]`` bool, True where it is.
+        """
 
 
 def _cuda(device: Any) -> tuple[bool, str | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,54 +12,23 @@ from priprune_plugins.errors import PluginError
 from priprune_plugins.generators import generator, seeded_globals
 from priprune_plugins.masks import applied, apply_
 from priprune_plugins.memory import keep_freed
-from priprune_plugins.messages import Client, Evaluation, Facts, Split, Upload
-from priprune_plugins.plugins import PluginHost
+from priprune_plugins.messages import Client, Facts, Upload
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.batches import ClientBatches, RoundDataset
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.evaluation import evaluate
-from priprune_plugins.simulation.sent import Sent, withheld_share
+from priprune_plugins.simulation.seat import Seat
+from priprune_plugins.simulation.sent import Sent, withheld_figures
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.steps import Steps
-from priprune_plugins.simulation.traffic import extras_bytes
 from priprune_plugins.simulation.training_start import pruned_start_
+from priprune_plugins.simulation.visits import Underway, Uploaded, Visit
 
-
-@dataclass(frozen=True, eq=False)
-class Visit:
-    """What makes one client's round different from the next.
-
-    Args:
-        client_id: The client.
-        round_idx: The round.
-        payload: What the server sends; element 0 is the broadcast ``[D]``.
-        mask: The server's mask, or None.
-        host: Plugins whose hooks run.
-        states: Where they remember.
-        purpose: Name of the random streams: ``client`` for training, ``audit`` and ``control`` for probes.
-        batch_size: Images a step.
-        steps: Steps, or None for ``epochs`` passes.
-        keep: False for a probe: nothing that the client or the trainer remembers may change.
-        observed: Whether the upload may be captured, and what the server knows of it is wanted.
-        images: How many of the client's images batches are drawn from, the first ones; None = all.
-    """
-
-    client_id: int
-    round_idx: int
-    payload: Sequence[Tensor]
-    mask: Tensor | None
-    host: PluginHost
-    states: StateStore
-    purpose: str
-    batch_size: int
-    steps: int | None
-    keep: bool = True
-    observed: bool = False
-    images: int | None = None
+__all__ = ["ClientRunner", "Visit"]
 
 
 class ClientRunner:
-    """Runs visits on one resident model.
+    """Runs visits on one resident model, one after the other; whoever trains several at once shares all but the steps.
 
     Args:
         algorithm: The FedLab algorithm.
@@ -70,6 +39,9 @@ class ClientRunner:
         buffers: Batch-norm statistics.
         seed: The scenario's seed.
         states: Where the algorithm's memories of the clients lie between their visits.
+
+    Attributes:
+        seat: The trainer's own model and weights.
     """
 
     def __init__(
@@ -92,6 +64,7 @@ class ClientRunner:
         self.seed = seed
         self.states = states
         self.dataset = RoundDataset(lambda client_id: data.client(client_id, "train"), training.num_clients)
+        self.seat = Seat(trainer.model, trainer.flat)
         self.initial = trainer.flat.clone()
         self._parameters = list(trainer.model.parameters())
         trainer.setup_dataset(self.dataset)
@@ -99,13 +72,13 @@ class ClientRunner:
 
     def run(self, visit: Visit) -> Sent:
         """Run one client's round and return what it leaves."""
-        with self._remembering(visit.client_id):
+        with self.remembering(visit.client_id):
             sent = self._run(visit)
         self.states.clients.settle(visit.client_id)
         return sent
 
     @contextmanager
-    def _remembering(self, client_id: int) -> Iterator[None]:
+    def remembering(self, client_id: int) -> Iterator[None]:
         """Give the trainer what it keeps of a client for the length of a visit."""
         if not self.algorithm.stateful:
             yield
@@ -118,21 +91,49 @@ class ClientRunner:
         self.algorithm.restore(self.trainer, client_id, {})
 
     def _run(self, visit: Visit) -> Sent:
-        batches = self._draw(visit)
-        client = self.client(visit, batches.first, len(batches) * self._epochs(visit))
+        underway = self.start(visit, self.seat)
+        uploaded = self.finish(underway, self._train(underway.visit, underway.client))
+        return self.sent(uploaded, uploaded.figures.tolist(), self.trainer.drained_loss())
+
+    def start(self, visit: Visit, seat: Seat) -> Underway:
+        """Let a client receive the broadcast at ``seat`` and make its training ready; waits for no device.
+
+        Whatever the trainer remembers of the client must be in it: see :meth:`remembering`.
+        """
+        visit = self.prepared(visit)
+        batches = self.draw(visit)
+        client = self.client(visit, batches.first, len(batches) * self.epochs(visit), seat)
         remembers = self.algorithm.stateful or not visit.keep
         memory = self.algorithm.memory(self.trainer, visit.client_id) if remembers else {}
         known = self.algorithm.known_offset
         offset = known(self.trainer, visit.payload, visit.client_id) if visit.observed else None
-        self._begin(visit, client)
-        began = client.mask
-        pack = self._train(visit, client)
-        self._end(visit, client)
-        sent = replace(self._sent(visit, client, pack, memory, batches, client.mask is began), offset=offset)
+        self._begin(visit, client, seat)
+        return Underway(visit, client, batches, memory, offset, client.mask)
+
+    def finish(self, underway: Underway, pack: list[Tensor]) -> Uploaded:
+        """Let a client that has trained upload.
+
+        Args:
+            underway: What :meth:`start` gave.
+            pack: What the algorithm's trainer would upload.
+        """
+        pack = self.algorithm.corrected(pack, underway.client, self.training)
+        edited = self._end(underway.visit, underway.client)
+        return self._uploaded(underway, pack, edited)
+
+    def sent(self, uploaded: Uploaded, figures: Sequence[float], loss: float | None) -> Sent:
+        """Return what a visit leaves, and let the client forget a round that cannot be used, or that was a probe.
+
+        Args:
+            uploaded: What :meth:`finish` gave.
+            figures: Its figures, read from the device.
+            loss: Mean training loss, or None.
+        """
+        sent, visit = uploaded.sent(figures, loss), uploaded.underway.visit
         if not visit.keep:
-            self.algorithm.restore(self.trainer, visit.client_id, memory)
+            self.algorithm.restore(self.trainer, visit.client_id, uploaded.underway.memory)
         elif not sent.finite:
-            self._forget(visit, memory)
+            self._forget(visit, uploaded.underway.memory)
         return sent
 
     def _forget(self, visit: Visit, memory: dict[str, Any]) -> None:
@@ -141,8 +142,11 @@ class ClientRunner:
         self.buffers.undo(visit.client_id)
         visit.states.forget_nonfinite(visit.client_id)
 
-    def client(self, visit: Visit, batches: Sequence[tuple[Tensor, Tensor]], num_steps: int) -> Client:
-        """Return the live client; its weights are the trainer's own and not yet loaded."""
+    def client(
+        self, visit: Visit, batches: Sequence[tuple[Tensor, Tensor]], num_steps: int, seat: Seat | None = None
+    ) -> Client:
+        """Return the live client; its weights are those of its seat, the trainer's own by default, not yet loaded."""
+        seat = seat or self.seat
         key = (visit.purpose, visit.round_idx, visit.client_id)
         return Client(
             client_id=visit.client_id,
@@ -151,32 +155,37 @@ class ClientRunner:
             num_samples=self.data.num_samples(visit.client_id),
             facts=self.facts_of(visit),
             received=visit.payload[0],
-            weights=self.trainer.flat,
+            weights=seat.weights,
             mask=visit.mask,
-            model=self.trainer.model,
+            model=seat.model,
             batches=batches,
             states=lambda plugin: visit.states.of(plugin, visit.client_id),
             generators=lambda plugin: generator(self.seed, *key, visit.host.key(plugin)),
-            evaluate=lambda split: self.evaluate(visit.client_id, split),
+            evaluate=lambda split: evaluate(seat.model, *self.data.client(visit.client_id, split)),
             initial=self.initial,
         )
 
     def begin_setup(self, visit: Visit) -> Client:
         """Return a client that holds the broadcast and its batches and will not train."""
-        client = self.client(visit, self._draw(visit).first, 0)
+        client = self.client(visit, self.draw(visit).first, 0)
         self.load(visit)
         return client
 
-    def evaluate(self, client_id: int, split: Split) -> Evaluation:
-        """Return loss and accuracy of the trainer's current weights on a client's own data."""
-        return evaluate(self.trainer.model, *self.data.client(client_id, split))
-
-    def load(self, visit: Visit) -> None:
-        """Load the broadcast and the statistics that a client starts from."""
-        self.trainer.flat.copy_(visit.payload[0])
+    def prepared(self, visit: Visit) -> Visit:
+        """Return a visit with what the client works from as its payload; may leave anything in the trainer's model."""
+        if type(self.algorithm).prepared is Algorithm.prepared:
+            return visit
         load_buffers_(self.trainer.model, self.buffers.start(visit.client_id))
+        return replace(visit, payload=self.algorithm.prepared(self.trainer, visit.payload, visit.client_id))
 
-    def _draw(self, visit: Visit) -> ClientBatches:
+    def load(self, visit: Visit, seat: Seat | None = None) -> None:
+        """Load the broadcast and the statistics that a client starts from, into the trainer's model by default."""
+        seat = seat or self.seat
+        seat.weights.copy_(visit.payload[0])
+        load_buffers_(seat.model, self.buffers.start(visit.client_id))
+
+    def draw(self, visit: Visit) -> ClientBatches:
+        """Return a visit's batches, the same ones each time; the trainer's data set gives them next."""
         stream = generator(self.seed, visit.purpose, visit.round_idx, visit.client_id, "batches")
         images, labels = self.data.client(visit.client_id, "train")
         batches = ClientBatches(images[: visit.images], labels[: visit.images], visit.batch_size, visit.steps, stream)
@@ -188,15 +197,17 @@ class ClientRunner:
         epochs = self.training.epochs if visit.steps is None else None
         return replace(self.facts, batch_size=visit.batch_size, local_steps=visit.steps, epochs=epochs)
 
-    def _epochs(self, visit: Visit) -> int:
+    def epochs(self, visit: Visit) -> int:
+        """Return how often a client goes through its batches."""
         return self.training.epochs if visit.steps is None else 1
 
-    def _begin(self, visit: Visit, client: Client) -> None:
-        self.load(visit)
+    def _begin(self, visit: Visit, client: Client, seat: Seat) -> None:
+        self.load(visit, seat)
         if not visit.host.implements("on_local_train_start"):
             return
         visit.host.on_local_train_start(client)
-        client.start = pruned_start_(client.weights, client.mask, client.received, visit.mask)
+        if client.taken or client.mask is not visit.mask:
+            client.start = pruned_start_(client.vector, client.mask, client.received, visit.mask)
 
     def _train(self, visit: Visit, client: Client) -> list[Tensor]:
         on_step = visit.host.on_local_step if visit.host.implements("on_local_step") else None
@@ -206,51 +217,40 @@ class ClientRunner:
         )
         steps = Steps(client, self._parameters, on_step, plain)
         self.trainer.model.train()
-        self.trainer.epochs = self._epochs(visit)
+        self.trainer.epochs = self.epochs(visit)
         self.trainer.loaded, self.trainer.steps = True, steps
         with steps.active(), seeded_globals(self.seed, visit.purpose, visit.round_idx, visit.client_id, "training"):
             self.trainer.local_process(list(visit.payload), [visit.client_id])
         self.trainer.loaded, self.trainer.steps = False, None
         (pack,) = self.trainer.uplink_package
         # FedLab makes FedNova's tau on the CPU, whatever the model's device.
-        pack = [element.to(client.weights.device) for element in pack]
-        return self.algorithm.corrected(pack, client, self.training)
+        return [element.to(client.vector.device) for element in pack]
 
-    def _end(self, visit: Visit, client: Client) -> None:
-        if visit.host.implements("on_local_train_end"):
-            visit.host.on_local_train_end(client)
-            apply_(client.weights, client.mask)
+    def _end(self, visit: Visit, client: Client) -> bool:
+        """Run the hook, prune the weights, and return whether they may be others than the trainer read."""
+        if not visit.host.implements("on_local_train_end"):
+            return False
+        mask = client.mask
+        visit.host.on_local_train_end(client)
+        edited = client.taken or client.mask is not mask
+        if edited:
+            apply_(client.vector, client.mask)
+        return edited
 
-    def _sent(
-        self,
-        visit: Visit,
-        client: Client,
-        pack: list[Tensor],
-        memory: dict[str, Any],
-        batches: ClientBatches,
-        one_mask: bool,
-    ) -> Sent:
-        upload = self._upload(visit, client, pack)
+    def _uploaded(self, underway: Underway, pack: list[Tensor], edited: bool) -> Uploaded:
+        visit, client = underway.visit, underway.client
+        trained = pack[0]
+        upload = self._upload(visit, client, pack, edited)
         final = self._followed(client, upload, visit.host.before_upload(client, upload))
         present = _present(client.mask, final.shared)
-        rate, mass = withheld_share(final, client.mask, client.start, client.weights, pruned=one_mask)
         encoded = self.algorithm.codec.encode(pack, upload.weights, final.weights, final.extras, client.received)
-        if visit.keep and (present is not None or client.start is not client.received):
-            everywhere = torch.ones_like(client.weights, dtype=torch.bool) if present is None else present
-            self.algorithm.settle(self.trainer, visit.client_id, memory, encoded, everywhere)
-        return Sent(
-            upload=final,
-            pack=encoded,
-            mask=client.mask,
-            present=present,
-            received=client.received,
-            start=client.start,
-            batches=batches,
-            loss=self.trainer.drained_loss(),
-            withheld_rate=rate,
-            gradient_mass_withheld=mass,
-            extras_bytes=extras_bytes(final),
-        )
+        as_trained = present is None and client.start is client.received and encoded[0] is trained
+        if visit.keep and not as_trained:
+            everywhere = torch.ones_like(client.vector, dtype=torch.bool) if present is None else present
+            self.algorithm.settle(self.trainer, visit.client_id, underway.memory, encoded, everywhere)
+        one_mask = client.mask is underway.began
+        figures = withheld_figures(final, client.mask, client.start, client.vector, pruned=one_mask)
+        return Uploaded(underway, final, encoded, present, figures)
 
     def _followed(self, client: Client, before: Upload, after: Upload) -> Upload:
         missing = [name for name in self.algorithm.codec.extras if name not in after.extras]
@@ -263,14 +263,14 @@ class ClientRunner:
         change = after.weights - before.weights
         return replace(after, extras=self.algorithm.edited(after.extras, change, client, self.training))
 
-    def _upload(self, visit: Visit, client: Client, pack: list[Tensor]) -> Upload:
+    def _upload(self, visit: Visit, client: Client, pack: list[Tensor], edited: bool) -> Upload:
         codec = self.algorithm.codec
         extras: Mapping[str, Tensor] = codec.named_extras(pack)
-        if visit.host.implements("on_local_train_end"):
-            # The hook may have pruned or edited the weights after the trainer read them.
+        if edited:
             trained = pack[0]
-            pack[0] = client.weights.clone() if codec.form == "weights" else client.weights - client.received
-            extras = self.algorithm.edited(extras, pack[0] - trained, client, self.training)
+            pack[0] = client.vector.clone() if codec.form == "weights" else client.vector - client.received
+            # Without extras nobody asks what changed.
+            extras = self.algorithm.edited(extras, pack[0] - trained, client, self.training) if extras else extras
         extras = {
             name: applied(extra, client.mask) if name in codec.vectors else extra for name, extra in extras.items()
         }
@@ -280,7 +280,7 @@ class ClientRunner:
             num_samples=client.num_samples,
             weights=codec.weights(pack, client.received),
             extras={**extras, **client.sent},
-            buffers=self.buffers.finish(visit.client_id, self.trainer.model, visit.keep),
+            buffers=self.buffers.finish(visit.client_id, client.model, visit.keep),
         )
 
 

@@ -20,6 +20,7 @@ from priprune_plugins.messages import State
 
 _logger = logging.getLogger(__name__)
 States = dict[str, State]
+_TRIM_EVERY = 2**29
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,12 @@ class ClientStates:
         # In the order of the last use.
         self._resident: dict[int, States] = {}
         self._sizes: dict[int, int] = {}
+        self._bytes = 0
         self._files: dict[int, StateFile] = {}
         self._changed: set[int] = set()
         self._spill: Spill | None = None
         self.largest_bytes = 0
+        self._trimmed_at = 0
 
     def spill_to(self, spill: Spill, files: Mapping[int, StateFile]) -> None:
         """Keep within a budget from now on.
@@ -86,6 +89,12 @@ class ClientStates:
         self._resident[client_id] = states
         self._changed.add(client_id)
 
+    def take(self, client_id: int) -> States:
+        """Return the states of a client and forget that it has any: somebody else keeps them."""
+        self._resize(client_id, 0)
+        self._changed.discard(client_id)
+        return self._resident.pop(client_id, {})
+
     def _read(self, client_id: int) -> States:
         file = self._files.get(client_id)
         if file is None or self._spill is None:
@@ -105,16 +114,26 @@ class ClientStates:
     def settle(self, client_id: int) -> None:
         """Note the size of a client whose visit is over, and move the longest unused states to files where too many."""
         if client_id in self._resident:
-            self._sizes[client_id] = _num_bytes(self._resident[client_id])
-            self.largest_bytes = max(self.largest_bytes, self._sizes[client_id])
+            size = _num_bytes(self._resident[client_id])
+            self._resize(client_id, size)
+            self.largest_bytes = max(self.largest_bytes, size)
         if self._spill is None:
             return
-        while self._resident and sum(self._sizes.values()) > self._spill.max_bytes:
+        if self._bytes > self._trimmed_at + _TRIM_EVERY:
+            # Holes between states, too small for what is freed and asked for again, grow with them.
+            self._trimmed_at = self._bytes
+            give_back_freed()
+        while self._resident and self._bytes > self._spill.max_bytes:
             oldest = next(iter(self._resident))
             self._save(oldest, self._spill.files)
             del self._resident[oldest]
-            self._sizes.pop(oldest, None)
+            self._resize(oldest, 0)
             give_back_freed()
+
+    def _resize(self, client_id: int, size: int) -> None:
+        # A running sum: adding up the sizes of a million clients at every visit would cost more than the visit.
+        self._bytes += size - self._sizes.pop(client_id, 0)
+        self._sizes[client_id] = size
 
     def _save(self, client_id: int, files: ClientFiles) -> None:
         states = {key: dict(state) for key, state in self._resident[client_id].items() if state}

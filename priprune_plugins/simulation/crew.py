@@ -1,6 +1,6 @@
 """Who carries out a round's visits: this process one after another, or somebody who does several at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,3 +32,6 @@ class OneByOne:
     def run(self, visits: Sequence[Visit]) -> Iterator[Sent | None]:
         """Yield what each visit leaves, in the order given."""
         return map(self.runner.run, visits)
+
+
+MakeCrew = Callable[[ClientRunner], Crew]

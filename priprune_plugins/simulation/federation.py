@@ -17,7 +17,8 @@ from priprune_plugins.simulation.aggregation import Absent, fill_absent, normali
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
-from priprune_plugins.simulation.crew import Crew, OneByOne
+from priprune_plugins.simulation.crew import MakeCrew, OneByOne
+from priprune_plugins.simulation.elsewhere import Elsewhere
 from priprune_plugins.simulation.evaluation import evaluate
 from priprune_plugins.simulation.group_training import train_in_groups
 from priprune_plugins.simulation.layer_density import MaskMeter, changed_share
@@ -60,7 +61,7 @@ class Setting:
     aggregation: AggregationSection
     absent: Absent
     seed: int
-    crew: Callable[[ClientRunner], Crew] = OneByOne
+    crew: MakeCrew = OneByOne
 
 
 class Federation:
@@ -71,6 +72,8 @@ class Federation:
 
     Attributes:
         last_mask: ``[D]`` bool, the mask of the last broadcast, or None.
+        elsewhere: The crew where clients live elsewhere, or None.
+        lost: Uploads that never came, so far.
         sums: Forms groups, where a defence lets the server see sums only; else None.
         setup_extras: Bytes that all clients sent in the setup round, by extra.
     """
@@ -93,6 +96,8 @@ class Federation:
             states=self.states,
         )
         self.crew = setting.crew(self.runner)
+        self.elsewhere = self.crew if isinstance(self.crew, Elsewhere) else None
+        self.lost = 0
         self.server = Server(
             facts=setting.facts,
             weights=self.handler.flat,
@@ -139,8 +144,10 @@ class Federation:
         self._sent_mask = mask
         if self.mask_changed:
             self.last_mask = None if mask is None else mask.clone()
-        downlink = self.handler.downlink_package
-        self.payload = self.setting.algorithm.codec.masked(downlink, mask)
+        self.payload = self._downlink()
+
+    def _downlink(self) -> list[Tensor]:
+        return self.setting.algorithm.codec.masked(self.handler.downlink_package, self.server.mask)
 
     def visit(self, client_id: int) -> Visit:
         """Return the training visit of a client in the current round."""
@@ -182,9 +189,11 @@ class Federation:
         """Let clients train, in the order given, and yield what each sends; what is not finite is dropped."""
         visits = [replace(self.visit(client_id), observed=observed) for client_id in client_ids]
         for client_id, sent in zip(client_ids, self.crew.run(visits), strict=True):
-            if sent is not None and sent.finite:
+            if sent is None:
+                self.lost += 1
+            elif sent.finite:
                 yield sent
-            elif sent is not None:
+            else:
                 self._refuse(client_id)
 
     def _refuse(self, client_id: int) -> None:
@@ -198,17 +207,16 @@ class Federation:
     def aggregate(self, received: Sequence[Sent]) -> None:
         """Hand the uploads to the FedLab handler; without any the weights stay."""
         if received:
-            self._aggregate(received)
+            for part in self.setting.algorithm.parts(self.handler, received):
+                self._aggregate(part)
+            self.buffers.aggregate([sent.upload.buffers for sent in received], self._shares(received))
         self.host.on_aggregate_end(self.server)
         # The resident model still holds the last client's weights, withheld ones included.
         self.runner.trainer.flat.copy_(self._current())
         self.buffers.reestimate(self.runner.trainer.model, self.server.public)
 
     def _aggregate(self, received: Sequence[Sent]) -> None:
-        section, codec = self.setting.aggregation, self.setting.algorithm.codec
-        # A group's mean stands once for each of its clients.
-        amounts = [sent.upload.num_samples / len(sent.upload.client_ids) for sent in received]
-        shares = normalised(amounts, section.weighting)
+        section, codec, shares = self.setting.aggregation, self.setting.algorithm.codec, self._shares(received)
         packs = fill_absent(
             [self._reopened(sent) for sent in received],
             [sent.present for sent in received],
@@ -220,11 +228,15 @@ class Federation:
         kept = None if self.setting.absent == "zeros" else unsent([sent.present for sent in received])
         before = None if kept is None else self.server.weights[kept]
         with weighted_mean(packs, codec, shares, section.weighting, section.sum):
-            self.handler.load_round(packs)
+            self.handler.load_round(packs, shares)
         if kept is not None and before is not None:
             # A mean of equal values differs in the last bits, which would drift over thousands of rounds.
             self.server.weights[kept] = before
-        self.buffers.aggregate([sent.upload.buffers for sent in received], shares)
+
+    def _shares(self, received: Sequence[Sent]) -> list[float]:
+        # A group's mean stands once for each of its clients.
+        amounts = [sent.upload.num_samples / len(sent.upload.client_ids) for sent in received]
+        return normalised(amounts, self.setting.aggregation.weighting)
 
     def _reopened(self, sent: Sent) -> list[Tensor]:
         """Return the pack against the server's dense weights, which an update is added to.
@@ -264,16 +276,37 @@ class Federation:
         mean_loss = sum(result.loss for result in results) / len(results)
         return Evaluation(mean_loss, sum(result.accuracy for result in results) / len(results), len(test))
 
-    def test_client(self, client_id: int) -> Evaluation:
-        """Return loss and accuracy of the weights that a client would use, on its own test images."""
-        visit = replace(self.visit(client_id), payload=[self._current()])
+    def test_clients(self, client_ids: Sequence[int]) -> list[Evaluation]:
+        """Return :meth:`test_client` of each; without those that are lost."""
+        if self.elsewhere is None:
+            return [self.test_client(client_id) for client_id in client_ids]
+        payload = self._downlink()
+        visits = [replace(self.visit(client_id), payload=payload) for client_id in client_ids]
+        return [found for found in self.elsewhere.evaluate(visits) if found is not None]
+
+    def test_client(self, client_id: int, payload: list[Tensor] | None = None) -> Evaluation:
+        """Return loss and accuracy of the weights that a client would use, on its own test images.
+
+        Args:
+            client_id: The client.
+            payload: What the server would broadcast; None = what this process's server would.
+        """
+        payload = self._downlink() if payload is None else payload
+        visit = self.runner.prepared(replace(self.visit(client_id), payload=payload))
         client = self.runner.client(visit, (), 0)
         self.runner.load(visit)
+        own = self._personal(client_id)
+        if own is not None:
+            client.weights = own
         self.host.on_client_evaluate(client)
         apply_(client.weights, client.mask)
         evaluation = client.evaluate("test")
         self.states.clients.settle(client_id)
         return evaluation
+
+    def _personal(self, client_id: int) -> Tensor | None:
+        algorithm = self.setting.algorithm
+        return algorithm.personal(self.states.algorithm(client_id)) if algorithm.stateful else None
 
     def _current(self) -> Tensor:
         return applied(self.server.weights, self.server.mask)

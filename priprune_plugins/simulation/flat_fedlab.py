@@ -102,9 +102,15 @@ class FlatTrainer(FlatModelMixin):
 
 
 class FlatHandler(FlatModelMixin):
-    """Mixin for a SyncServerHandler; a round may bring fewer uploads than were asked for."""
+    """Mixin for a SyncServerHandler; a round may bring fewer uploads than were asked for.
+
+    Attributes:
+        expected: Uploads that a round asks for.
+        shares: While a round is aggregated each upload's share of the mean, for a rule that is no mean; else empty.
+    """
 
     expected: int = 0
+    shares: Sequence[float] = ()
 
     def set_model(self, parameters: Tensor) -> None:
         self.flat.copy_(parameters)
@@ -113,14 +119,14 @@ class FlatHandler(FlatModelMixin):
     def num_clients_per_round(self) -> int:
         return self.expected
 
-    def load_round(self, packs: Sequence[list[Tensor]]) -> None:
+    def load_round(self, packs: Sequence[list[Tensor]], shares: Sequence[float] = ()) -> None:
         """Aggregate a round's packs; a handler with a ``load`` of its own gets them one by one, in order."""
-        asked, self.expected = self.expected, len(packs)
+        asked, self.expected, self.shares = self.expected, len(packs), shares
         try:
             self._load(packs)
         finally:
             # Uploads that were dropped must not shrink the rounds to come.
-            self.expected = asked
+            self.expected, self.shares = asked, ()
 
     def _load(self, packs: Sequence[list[Tensor]]) -> None:
         if type(self).load is not SyncServerHandler.load:  # type: ignore[attr-defined]

@@ -1,13 +1,13 @@
 """What one client's round leaves behind."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from priprune_plugins.masks import PART, num_kept
+from priprune_plugins.masks import num_kept, part_size
 from priprune_plugins.messages import Batch, Upload
 from priprune_plugins.simulation.batches import TrainedOn
 from priprune_plugins.simulation.traffic import buffer_bytes, vector_bytes
@@ -90,7 +90,25 @@ def _finite(tensor: Tensor, shared: Tensor | None) -> bool:
 def withheld_share(
     upload: Upload, mask: Tensor | None, start: Tensor, end: Tensor, pruned: bool = False
 ) -> tuple[float, float | None]:
-    """Return the withheld rate and the share of gradient mass withheld.
+    """Return the withheld rate and the share of gradient mass withheld; the arguments of :func:`withheld_figures`."""
+    if upload.shared is None:
+        return 0.0, 0.0
+    return shares(withheld_figures(upload, mask, start, end, pruned).tolist())
+
+
+def shares(figures: Sequence[float]) -> tuple[float, float | None]:
+    """Return the withheld rate and the share of gradient mass withheld, None where the update is 0.
+
+    Args:
+        figures: The numbers that :func:`withheld_figures` gives.
+    """
+    withheld, left, total, lost = figures
+    return withheld / max(left, 1), lost / total if total > 0 else None
+
+
+def withheld_figures(upload: Upload, mask: Tensor | None, start: Tensor, end: Tensor, pruned: bool = False) -> Tensor:
+    """Return ``[4]`` float64: coordinates withheld, coordinates that ``mask`` leaves, L1 norm of the update, and of
+    what was withheld of it; zeros where nothing may be withheld. No device is waited for.
 
     Args:
         upload: The final upload.
@@ -100,27 +118,33 @@ def withheld_share(
         pruned: Whether ``mask`` has pruned both, so that nothing outside it changed.
     """
     if upload.shared is None:
-        return 0.0, 0.0
+        return torch.zeros(4, dtype=torch.float64, device=start.device)
     withheld = upload.shared.logical_not() if mask is None else torch.gt(mask, upload.shared)
-    left = upload.shared.numel() if mask is None else num_kept(mask)
-    total, lost = _masses(start, end, None if pruned else mask, withheld)
-    return num_kept(withheld) / max(left, 1), lost / total if total > 0 else None
+    left = torch.full_like(start[:1], upload.shared.numel(), dtype=torch.float64) if mask is None else _count(mask)
+    return torch.cat([_count(withheld), left, _masses(start, end, None if pruned else mask, withheld)])
 
 
-def _masses(start: Tensor, end: Tensor, mask: Tensor | None, withheld: Tensor) -> tuple[float, float]:
-    """Return the L1 norm of ``start - end`` where ``mask`` keeps, and where it was withheld.
+def _count(mask: Tensor) -> Tensor:
+    """Return ``[1]`` float64; on CPU by numpy, several times faster."""
+    if mask.device.type == "cpu":
+        return torch.tensor([num_kept(mask)], dtype=torch.float64)
+    return mask.count_nonzero().double().unsqueeze(0)
 
-    In parts that stay in a core's cache: a temporary of ``D`` numbers costs more time in page faults than the sums.
+
+def _masses(start: Tensor, end: Tensor, mask: Tensor | None, withheld: Tensor) -> Tensor:
+    """Return ``[2]`` float64: the L1 norm of ``start - end`` where ``mask`` keeps, and where it was withheld.
+
+    In parts: a temporary of ``D`` numbers costs more time on CPU in page faults than the sums.
     """
-    change, flags = start.new_empty(2, min(PART, start.numel()))
+    size = part_size(start)
+    change, flags = start.new_empty(2, min(size, start.numel()))
     vectors = [start, end, withheld, *([] if mask is None else [mask])]
     sums = []
-    for before, after, gone, *kept in zip(*(torch.split(vector, PART) for vector in vectors), strict=True):
-        size = torch.sub(before, after, out=change[: gone.numel()]).abs_()
-        lost = torch.dot(size, _numbers(gone, flags))
-        sums.append(torch.stack([torch.dot(size, _numbers(kept[0], flags)) if kept else size.sum(), lost]))
-    total, lost = torch.stack(sums).sum(0, dtype=torch.float64).tolist()
-    return total, lost
+    for before, after, gone, *kept in zip(*(torch.split(vector, size) for vector in vectors), strict=True):
+        moved = torch.sub(before, after, out=change[: gone.numel()]).abs_()
+        lost = torch.dot(moved, _numbers(gone, flags))
+        sums.append(torch.stack([torch.dot(moved, _numbers(kept[0], flags)) if kept else moved.sum(), lost]))
+    return torch.stack(sums).sum(0, dtype=torch.float64)
 
 
 def _numbers(mask: Tensor, scratch: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The setup round: before round 0 clients send what a pruner asks for, by the same path as any upload."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,20 +27,32 @@ def run_setup(federation: "Federation") -> list[Upload]:
     clients = sorted({*sampled, *(c for w in wishes for c in w or ())})
     if federation.sums is not None:
         return _in_groups(federation, federation.sums, clients)
-    uploads = [_upload(federation, client_id, received=True) for client_id in clients]
+    uploads = []
+    for upload in _uploads(federation, clients):
+        federation.host.on_server_receive(federation.server, upload)
+        uploads.append(upload)
     federation.setup_extras = summed(map(extras_bytes, uploads))
     return uploads
 
 
 def _in_groups(federation: "Federation", sums: SecureSums, clients: list[int]) -> list[Upload]:
-    groups = sums.setup([_upload(federation, client_id, received=False) for client_id in clients])
+    groups = sums.setup(list(_uploads(federation, clients)))
     for upload, _ in groups:
         federation.host.on_server_receive(federation.server, upload)
     federation.setup_extras = summed(extras for upload, extras in groups for _ in upload.client_ids)
     return [upload for upload, _ in groups for _ in upload.client_ids]
 
 
-def _upload(federation: "Federation", client_id: int, received: bool) -> Upload:
+def _uploads(federation: "Federation", clients: list[int]) -> Iterator[Upload]:
+    if federation.elsewhere is None:
+        yield from (setup_upload(federation, client_id) for client_id in clients)
+        return
+    asked = federation.elsewhere.setup([federation.visit(client_id) for client_id in clients])
+    yield from (upload for upload in asked if upload is not None)
+
+
+def setup_upload(federation: "Federation", client_id: int) -> Upload:
+    """Return what a client sends in the setup round; its federation's payload and server mask are the broadcast."""
     passes = federation.setting.data.num_samples(client_id) // federation.setting.training.batch_size
     visit = replace(federation.visit(client_id), steps=max(1, min(SETUP_BATCHES, passes)))
     client = federation.runner.begin_setup(visit)
@@ -52,7 +65,5 @@ def _upload(federation: "Federation", client_id: int, received: bool) -> Upload:
         extras=dict(client.sent),
     )
     upload = federation.host.before_upload(client, upload)
-    if received:
-        federation.host.on_server_receive(federation.server, upload)
     federation.states.clients.settle(client_id)
     return upload

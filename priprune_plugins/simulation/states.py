@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from priprune_plugins.simulation.client_states import ClientStates, States
 
 # Not the key of a plugin: those hold a colon.
 _ALGORITHM = "algorithm"
+Origin = Literal["own", "copy", "nothing", "history", "new history"]
 
 
 class StateStore:
@@ -18,14 +20,17 @@ class StateStore:
 
     Args:
         key_of: Returns a plugin's key.
+        origin: What a visit starts from: what the client remembers, a copy of it, nothing, or a victim's history, so
+            that whoever carries the visit out where the client lives can begin from the same.
 
     Attributes:
         server: The server's, by plugin key.
         clients: The clients'; see :class:`ClientStates` for where they live.
     """
 
-    def __init__(self, key_of: Callable[[object], str]) -> None:
+    def __init__(self, key_of: Callable[[object], str], origin: Origin = "own") -> None:
         self._key_of = key_of
+        self.origin = origin
         self.server: States = {}
         self.clients = ClientStates()
 
@@ -40,7 +45,7 @@ class StateStore:
 
     def fork(self, client_id: int | None) -> "StateStore":
         """Return a store that starts from copies of one client's states and whose changes are thrown away."""
-        copy = StateStore(self._key_of)
+        copy = StateStore(self._key_of, "copy")
         if client_id is None:
             copy.server = deepcopy(self.server)
         else:

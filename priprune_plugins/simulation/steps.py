@@ -45,6 +45,11 @@ class Steps:
         self._plain = plain
         self._recorded: Tensor | None = None
 
+    @property
+    def mask(self) -> Tensor | None:
+        """The client's base mask ``[D]``, True = kept, or None."""
+        return self._client.mask
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Install the hooks for the duration of the client's training."""
@@ -97,7 +102,7 @@ class Steps:
             return
         self._client.step_idx += 1
         with torch.no_grad():
-            apply_(self._client.weights, self._client.mask)
+            apply_(self._client.vector, self._client.mask)
 
     def _owns(self, optimizer: Optimizer) -> bool:
         return any(group["params"][0] is self._parameters[0] for group in optimizer.param_groups)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from priprune_plugins.masks import PART, apply_, same_bits
+from priprune_plugins.masks import apply_, part_size, same_bits
 
 
 def pruned_start_(weights: Tensor, mask: Tensor | None, received: Tensor, received_mask: Tensor | None) -> Tensor:
@@ -16,13 +16,14 @@ def pruned_start_(weights: Tensor, mask: Tensor | None, received: Tensor, receiv
         received_mask: ``[D]`` bool, the server's mask, or None.
 
     Returns:
-        ``[D]``: ``received`` itself where nobody changed a weight, else a copy of ``weights``.
+        ``[D]``: ``received`` itself where nobody changed a weight, else a copy of ``weights``; always a copy on a GPU.
     """
-    if mask is received_mask and same_bits(weights, received):
+    # A comparison would wait for the GPU, for longer than the copy takes there.
+    if weights.device.type == "cpu" and mask is received_mask and same_bits(weights, received):
         return received
-    start = torch.empty_like(weights)
-    flags = [None] * -(-weights.numel() // PART) if mask is None else torch.split(mask, PART)
+    start, size = torch.empty_like(weights), part_size(weights)
+    flags = [None] * -(-weights.numel() // size) if mask is None else torch.split(mask, size)
     # Copied part by part, while what was just pruned is still in the core's cache.
-    for part, copy, kept in zip(torch.split(weights, PART), torch.split(start, PART), flags, strict=True):
+    for part, copy, kept in zip(torch.split(weights, size), torch.split(start, size), flags, strict=True):
         copy.copy_(apply_(part, kept))
     return start

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from priprune_plugins.run.process_environment import environment
 from priprune_plugins.sweep.jobs import Job, Outcome, Progress
-from priprune_plugins.sweep.worker import environment, serve
+from priprune_plugins.sweep.worker import serve
 
 _SECONDS_TO_END = 10.0
 

@@ -3,18 +3,14 @@
 Every node must see the sweep's folder under the same path.
 """
 
-import os
-import socket
 from typing import Any
 
-from priprune_plugins.errors import RunError, ScenarioError
+from priprune_plugins.cluster.session import Session
+from priprune_plugins.run.process_environment import environment
 from priprune_plugins.sweep.jobs import Job, Outcome, Progress, perform
 from priprune_plugins.sweep.reporter import Reporter
-from priprune_plugins.sweep.worker import environment
 
-LOCAL = "local"
 RETRIES = 3
-_SECONDS_TO_ANSWER = 5.0
 _SECONDS_BETWEEN = 0.5
 
 
@@ -30,39 +26,22 @@ class RayExecutor:
     """
 
     def __init__(self, address: str, threads: int) -> None:
-        self._ray = _imported()
-        _check_reachable(address)
-        self._threads = threads
+        self._session = Session(address, threads, environment(threads))
+        self._ray = self._session.ray
         self._running: dict[Any, Job] = {}
         self._news: dict[str, str] = {}
-        variables = {**environment(threads), "RAY_USAGE_STATS_ENABLED": "0"}
-        try:
-            self._ray.init(
-                address=address,
-                runtime_env={"env_vars": variables},
-                log_to_driver=False,
-                logging_level="ERROR",
-                **({"include_dashboard": False} if address == LOCAL else {}),
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise _no_cluster(address, error) from error
-        resources = self._ray.cluster_resources()
-        self._cpus, self._gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-        if self._cpus < threads:
-            self.close()
-            raise ScenarioError(f"--ray {address}: the cluster has {self._cpus} CPUs and a cell asks for {threads}")
         self._board = self._ray.remote(_Board).options(num_cpus=0).remote()
 
     @property
     def slots(self) -> int:
         """How many jobs the cluster takes at a time."""
-        return self._cpus // self._threads
+        return self._session.slots
 
     def submit(self, job: Job) -> None:
         """Begin a job; Ray waits for a free GPU where the job wants one and the cluster has any."""
         task = self._ray.remote(_perform).options(
-            num_cpus=self._threads,
-            num_gpus=1 if job.gpu and self._gpus else 0,
+            num_cpus=self._session.threads,
+            num_gpus=1 if job.gpu and self._session.gpus else 0,
             max_retries=RETRIES,
             name=job.label,
         )
@@ -101,7 +80,7 @@ class RayExecutor:
         for task in self._running:
             self._ray.cancel(task, force=True)
         self._running.clear()
-        self._ray.shutdown()
+        self._session.close()
 
 
 class _Board:
@@ -120,35 +99,3 @@ class _Board:
 
 def _perform(job: Job, board: Any) -> Outcome:
     return perform(job, Reporter(job.key, board.tell.remote))
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself goes on asking for many minutes."""
-    if address in (LOCAL, "auto"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        raise ScenarioError(f"--ray must be host:port, ray://host:port, auto or local, got {address[:60]!r}")
-    try:
-        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> ScenarioError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ScenarioError(f"--ray {address}: no Ray cluster answers ({reason}); start one, or give local")
-
-
-def _imported() -> Any:
-    # Ray reports its use to its makers unless it is told not to.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Without this, Ray warns that it will one day no longer hide GPUs from tasks that ask for none.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise ScenarioError("--ray needs Ray: pip install 'priprune-plugins[ray]'") from error
-    if ray.is_initialized():
-        raise RunError("this process is connected to a Ray cluster already; call ray.shutdown() first")
-    return ray

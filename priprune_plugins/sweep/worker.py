@@ -10,22 +10,6 @@ from priprune_plugins.sweep.jobs import Job, perform
 from priprune_plugins.sweep.reporter import Reporter
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a process that runs cells.
-
-    It must be set before torch is imported. Threads that spin while they wait make cells that share a machine many
-    times slower; more threads than a cell's share do the same.
-    """
-    count = str(threads)
-    named = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    # FedLab depends on pynvml, about which torch warns at import; no user can do anything about it.
-    return {
-        **dict.fromkeys(named, count),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:The pynvml package"])),
-    }
-
-
 def serve(jobs: Connection) -> None:
     """Run jobs as they come; end when the parent closes the pipe, or dies.
 

@@ -124,23 +124,24 @@ class PruneFL:
 
     @hookimpl
     def on_local_step(self, client: Client) -> None:
-        """Add up this round's dense gradients."""
+        """Add up this round's dense gradients; at its last step add the square of their sum to those before."""
         state = client.state(self)
-        if client.step_idx == 0 or "round_gradient" not in state:
-            state["round_gradient"] = client.loss_grad.clone()
-        else:
-            state["round_gradient"].add_(client.loss_grad)
+        earlier = state.pop("round_gradient", None) if client.step_idx else None
+        if client.step_idx + 1 < client.num_steps:
+            state["round_gradient"] = torch.cat(client.loss_grads) if earlier is None else _plus(earlier, client)
+            return
+        if "squared" not in state:
+            state["squared"] = torch.zeros_like(client.weights)
+        images = sum(labels.numel() for _, labels in client.batches)
+        gradients = client.loss_grads if earlier is None else client.layout.layers(_plus(earlier, client))
+        for total, gradient in zip(client.layout.layers(state["squared"]), gradients, strict=True):
+            total.addcmul_(gradient, gradient, value=images)
 
     @hookimpl
     def on_local_train_end(self, client: Client) -> None:
-        """Square the round's gradient; before a reconfiguration send the sum of squares."""
-        state = client.state(self)
-        gradient = state.pop("round_gradient")
-        images = sum(labels.numel() for _, labels in client.batches)
-        total = state.setdefault("squared", torch.zeros_like(gradient))
-        total.addcmul_(gradient, gradient, value=images)
+        """Before a reconfiguration send the sum of squares."""
         if self._reconfigures(client.round_idx):
-            client.send(_GRADIENTS, state.pop("squared"))
+            client.send(_GRADIENTS, client.state(self).pop("squared"))
 
     @hookimpl
     def on_server_receive(self, server: Server, upload: Upload) -> None:
@@ -181,3 +182,10 @@ class PruneFL:
 
     def _seconds(self, facts: Facts) -> Tensor:
         return layer_seconds(self.seconds, facts, self.comm_seconds)
+
+
+def _plus(total: Tensor, client: Client) -> Tensor:
+    """Add this step's gradient to ``total [D]``, in place."""
+    for layer, gradient in zip(client.layout.layers(total), client.loss_grads, strict=True):
+        layer.add_(gradient)
+    return total

@@ -84,6 +84,8 @@ def test_a_central_epsilon_needs_secagg_and_states_its_assumption() -> None:
         ({"defenses": [{"name": "dp"}], "pruner": {"name": "feddst"}}, "feddst: each client's mask"),
         ({"defenses": [{"name": "dp"}], "pruner": {"name": "prunefl"}}, "initial: magnitude does not"),
         ({"defenses": [{"name": "dp"}], "model": {"name": "resnet18"}}, "batch-norm statistics"),
+        ({"defenses": [{"name": "dp"}], "algorithm": {"name": "qfedavg"}}, "loss on each client's clean data"),
+        ({"defenses": [{"name": "dp"}], "algorithm": {"name": "ifca"}}, "which model fits each client's clean data"),
     ],
 )
 def test_nothing_is_promised_where_clean_data_leaves_too(scenario: dict[str, object], reason: str) -> None:

@@ -19,6 +19,10 @@ ALGORITHMS = {
     "scaffold": "",
     "fednova": "",
     "powerofchoice": ", candidates: 4",
+    "feddyn": "",
+    "qfedavg": "",
+    "ditto": ", personal_steps: 1",
+    "ifca": ", clusters: 2",
 }
 PRUNERS = {
     "random": "",
@@ -50,7 +54,11 @@ def algorithm(request: pytest.FixtureRequest) -> str:
 def federation(request: pytest.FixtureRequest, algorithm: str, tmp_path: Path) -> Federation:
     """The federation of a scenario that names both, after its setup round."""
     path = tmp_path / f"{request.param}.yaml"
-    options = {"options": ALGORITHMS[algorithm], "pruner_options": PRUNERS[request.param]}
+    of_pruner = PRUNERS[request.param]
+    if (algorithm, request.param) == ("ifca", "prunefl"):
+        # Its first stage would train one client's model into all of IFCA's, which is refused.
+        of_pruner = ", every: 1, initial: magnitude"
+    options = {"options": ALGORITHMS[algorithm], "pruner_options": of_pruner}
     path.write_text(SCENARIO.format(algorithm=algorithm, pruner=request.param, rate=RATE, **options))
     scenario = read_scenario(path)
     plugins = make_plugins(scenario)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm
+from priprune_plugins.simulation.local_rule import LocalRule
 
 with root_logger_untouched():
     from fedlab.contrib.algorithm.fedavg import FedAvgSerialClientTrainer, FedAvgServerHandler
@@ -20,3 +21,6 @@ class FedAvg(Algorithm):
 
     trainer_class: ClassVar[type] = FedAvgSerialClientTrainer
     handler_class: ClassVar[type] = FedAvgServerHandler
+
+    def local_rule(self) -> LocalRule:
+        return LocalRule()

@@ -4,15 +4,30 @@ Reference: Wang, Liu, Liang, Joshi, Poor, "Tackling the Objective Inconsistency 
 Optimization", NeurIPS 2020, arXiv:2007.07481, equation 9.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
+from torch import Tensor
+
+from priprune_plugins.messages import Client
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.codecs import Codec
+from priprune_plugins.simulation.local_rule import LocalRule
 
 with root_logger_untouched():
     from fedlab.contrib.algorithm.fednova import FedNovaSerialClientTrainer, FedNovaServerHandler
+
+
+class _Counted(LocalRule):
+    """SGD whose upload tells its number of steps."""
+
+    def pack(self, trainer: Any, payload: Sequence[Tensor], client: Client, lr: float) -> list[Tensor]:
+        # In single precision whatever the weights', as FedLab makes it.
+        steps = torch.full((1,), client.num_steps, dtype=torch.float32, device=client.vector.device)
+        return [client.vector.clone(), steps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +45,9 @@ class FedNova(Algorithm):
     codec: ClassVar[Codec] = Codec(extras=("tau",))
     trainer_class: ClassVar[type] = FedNovaSerialClientTrainer
     handler_class: ClassVar[type] = FedNovaServerHandler
+
+    def local_rule(self) -> LocalRule:
+        return _Counted()
 
     def needs_single_uploads(self, steps: int | None, weighting: str) -> str | None:
         """Return that each update is divided by its own number of steps, where these differ."""

@@ -13,6 +13,7 @@ from priprune_plugins.messages import Client
 from priprune_plugins.options import NonNegative
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
+from priprune_plugins.simulation.local_rule import LocalRule
 
 with root_logger_untouched():
     from fedlab.contrib.algorithm.fedprox import FedProxSerialClientTrainer, FedProxServerHandler
@@ -35,6 +36,9 @@ class FedProx(Algorithm):
 
     def setup_trainer(self, trainer: Any, training: LocalTraining) -> None:
         trainer.setup_optim(training.epochs, training.batch_size, training.lr, self.mu)
+
+    def local_rule(self) -> LocalRule:
+        return LocalRule(proximal=self.mu)
 
     @property
     def proximal(self) -> float:

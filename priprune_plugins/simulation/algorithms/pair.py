@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
@@ -40,6 +40,8 @@ class FedLabPair(Algorithm):
     uniform: tuple[str, ...] = ()
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     handler_options: Mapping[str, Any] = field(default_factory=dict)
+
+    portable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for key, names in (("vectors", self.vectors), ("uniform", self.uniform)):

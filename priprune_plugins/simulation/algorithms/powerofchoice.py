@@ -13,6 +13,7 @@ from priprune_plugins.errors import ScenarioError
 from priprune_plugins.options import Count
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
+from priprune_plugins.simulation.local_rule import LocalRule
 
 with root_logger_untouched():
     from fedlab.contrib.algorithm.powerofchoice import Powerofchoice, PowerofchoiceSerialClientTrainer
@@ -42,6 +43,9 @@ class PowerOfChoice(Algorithm):
                 f"number of clients ({training.num_clients}), got {drawn}"
             )
         handler.setup_optim(drawn)
+
+    def local_rule(self) -> LocalRule:
+        return LocalRule()
 
     def sample(self, handler: Any, trainer: Any, broadcast: Tensor) -> list[int]:
         candidates = handler.sample_candidates()

@@ -16,9 +16,26 @@ from priprune_plugins.options import Positive
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.codecs import Codec
+from priprune_plugins.simulation.local_rule import LocalRule
 
 with root_logger_untouched():
     from fedlab.contrib.algorithm.scaffold import ScaffoldSerialClientTrainer, ScaffoldServerHandler
+
+
+class _Corrected(LocalRule):
+    """SGD along ``g - c_i + c``; the trainer's own control variates are read and moved."""
+
+    def offset(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Tensor | None:
+        variate = trainer.cs[client_id]
+        return payload[1] if variate is None else payload[1] - variate
+
+    def pack(self, trainer: Any, payload: Sequence[Tensor], client: Client, lr: float) -> list[Tensor]:
+        """Return ``dy`` and ``dc`` of option II, and add ``dc`` to the client's own variate."""
+        update = client.vector - client.received
+        change = update.mul(-1.0 / (client.num_steps * lr)).sub_(payload[1])
+        variate = trainer.cs[client.client_id]
+        trainer.cs[client.client_id] = change.clone() if variate is None else variate.add_(change)
+        return [update, change]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +78,9 @@ class Scaffold(Algorithm):
     ) -> Mapping[str, Tensor]:
         """Move ``dc`` with the update: left as it was, it would give the unedited weights back."""
         return {**extras, "dc": extras["dc"] - change / (client.num_steps * training.lr)}
+
+    def local_rule(self) -> LocalRule:
+        return _Corrected()
 
     def known_offset(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Tensor | None:
         """Return ``c - c_i``: the server broadcasts ``c``, and ``c_i`` is the sum of what that client has sent."""

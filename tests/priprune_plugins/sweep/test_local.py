@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from priprune_plugins.run.process_environment import environment
 from priprune_plugins.sweep import Sweep, read_sweep
 from priprune_plugins.sweep.folder import SweepFolder
 from priprune_plugins.sweep.ledger import Ledger
 from priprune_plugins.sweep.local import LocalExecutor
 from priprune_plugins.sweep.plan import make_plan
-from priprune_plugins.sweep.worker import environment
 
 MakeSweep = Callable[..., Sweep]
 Swept = Callable[..., Any]
