@@ -6,10 +6,9 @@ which is the sum of the batches' gradients, each at its own broadcast. No paper 
 attacker.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,10 +17,14 @@ from torch.nn import functional
 from priprune_attacks.adam import Adam
 from priprune_attacks.guesses import Guess
 from priprune_attacks.histories import History, Releases, history_of, summed
-from priprune_attacks.optimise import Cooling, Descent, descend
+from priprune_attacks.objectives import cosine
+from priprune_attacks.optimise import Cooling, Descended, Descent, Report, descend
 from priprune_attacks.priors import total_variation
+from priprune_attacks.recipe import not_empty
+from priprune_attacks.settling import probabilities, settled
 from priprune_attacks.starts import STARTS, StartName
-from priprune_attacks.summed_gradients import Sums, batch_gradients, known_sums, plain_sum
+from priprune_attacks.summed_gradients import Sums, comparison, known_sums, plain_sum
+from priprune_attacks.window_labels import WindowLabels, window_labels
 from priprune_plugins import (
     Count,
     Factor,
@@ -31,7 +34,6 @@ from priprune_plugins import (
     Positive,
     Progress,
     Reconstruction,
-    ScenarioError,
     hookimpl,
 )
 from priprune_plugins.generators import generator as stream
@@ -40,6 +42,8 @@ from priprune_plugins.generators import generator as stream
 @dataclass(frozen=True, eq=False)
 class JointInversion:
     """Searches the images of all participations in a window together and keeps those of the attacked one.
+
+    Known labels move during the search and the contrast is fitted at the end, as :class:`GI` does it.
 
     Assumes that the window begins with the client's first participation (``audit.earlier`` makes it so) or that what
     was held before it is small, that several local steps count as one at the broadcast, and that every participation
@@ -56,7 +60,10 @@ class JointInversion:
         starts: Where restarts begin; each is run with each strength in ``tv``.
         tv: Strengths of the total variation prior at the end, the mean over participations.
         heat: How many times stronger the prior is at the start.
-        labels: ``joint`` searches the labels of all batches; ``true`` is granted by the host for all of them.
+        labels: ``count`` solves for them on the last layer where the window is one upload, and searches those of all
+            batches elsewhere; ``joint`` always searches; ``true`` is granted by the host for all of them.
+        relax: Let the search move known labels too, see :class:`priprune_attacks.recipe.Recipe`.
+        contrast: Fit gain and offset of each image found to the size of what was received.
     """
 
     earlier: Index = 12
@@ -65,13 +72,14 @@ class JointInversion:
     iterations: Count = 300
     lr: Positive = 0.1
     starts: tuple[StartName, ...] = ("mean",)
-    tv: tuple[NonNegative, ...] = (1e-2,)
+    tv: tuple[NonNegative, ...] = (3e-3, 1e-2)
     heat: Factor = 300.0
-    labels: Literal["joint", "true"] = "joint"
+    labels: WindowLabels = "count"
+    relax: bool = True
+    contrast: bool = True
 
     def __post_init__(self) -> None:
-        if not self.starts or not self.tv:
-            raise ScenarioError(f"attack {type(self).__name__.lower()}: starts and tv must hold at least one value")
+        not_empty(self, "starts", "tv")
 
     def sums(self, history: History) -> Sums:
         """Return the numbers that are matched."""
@@ -93,15 +101,11 @@ class JointInversion:
         progress(1.0)
         return found
 
-    def _searched(
-        self, history: History, sums: Sums, seed: int, report: Callable[[int, Tensor], None]
-    ) -> Reconstruction:
+    def _searched(self, history: History, sums: Sums, seed: int, report: Report) -> Reconstruction:
         seen = history.observations[history.attacked]
         guess = Guess(seen, _flaw(sums))
         if guess.failed is None:
-            rule = Descent(self.iterations, self.lr, optimiser=partial(Adam, sign=True), heat=Cooling(self.heat))
-            images, labels = self._begin(history, sums, seed)
-            found = descend(self._loss(history, sums, images), images, labels, rule, report)
+            found = self._found(history, sums, seed, report)
             count, place = seen.num_images, sums.participations.index(history.attacked)
             part = slice(place * count, (place + 1) * count)
             guess.offer(replace(found, images=found.images[:, :, part], labels=found.labels[:, :, part]), 0)
@@ -109,43 +113,40 @@ class JointInversion:
         notes = {"participations": float(len(sums.participations)), "numbers_a_coordinate": compared}
         return replace(guess.reconstruction(), notes=notes)
 
-    def _begin(self, history: History, sums: Sums, seed: int) -> tuple[Tensor, Tensor]:
-        """Return starts ``[1, R, P * B, C, H, W]`` and labels ``[1, R, P * B, K]``, logits where they are searched."""
+    def _found(self, history: History, sums: Sums, seed: int, report: Report) -> Descended:
+        """Return images ``[1, R, P * B, C, H, W]`` of all participations that are modelled, and their labels."""
+        starts = self._starts(history, sums, seed)
+        known = window_labels(history, sums.participations, self.labels, seed)
+        labels = _as_numbers(known, starts, history.observations[history.attacked].facts.num_classes)
+        compare, free = comparison(history, sums), torch.tensor(known is None, device=starts.device)
+        strengths = starts.new_tensor([strength for _ in self.starts for strength in self.tv])
+
+        def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            mismatch = cosine(compare(images, probabilities(labels, free, self.relax)))
+            return mismatch + strengths * total_variation(images) / len(sums.participations), mismatch
+
+        rule = Descent(self.iterations, self.lr, optimiser=partial(Adam, sign=True), heat=Cooling(self.heat))
+        found = descend(loss, starts, labels, rule, report)
+        found = replace(found, labels=torch.where(free, found.labels.softmax(-1), labels))
+        return settled(found, compare, cosine, self.contrast) if self.relax or self.contrast else found
+
+    def _starts(self, history: History, sums: Sums, seed: int) -> Tensor:
+        """Draw ``[1, R, P * B, C, H, W]`` on the CPU, so that every device starts from the same bits."""
         seen = history.observations[history.attacked]
-        count, like = len(sums.participations) * seen.num_images, seen.broadcast
+        count = len(sums.participations) * seen.num_images
         starts = [
-            STARTS[name](seen.facts, count, stream(seed, "start", name, seen.round_idx, *seen.client_ids)).to(like)
+            STARTS[name](seen.facts, count, stream(seed, "start", name, 0, seen.round_idx, *seen.client_ids))
             for name in self.starts
             for _ in self.tv
         ]
-        labels = like.new_zeros(count, seen.facts.num_classes)
-        if self.labels == "true":
-            known = torch.cat([_granted(history.observations[k]) for k in sums.participations])
-            labels = functional.one_hot(known, seen.facts.num_classes).to(like)
-        return torch.stack(starts).unsqueeze(0), labels.expand(1, len(starts), -1, -1)
-
-    def _loss(self, history: History, sums: Sums, like: Tensor) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        gradients, parts = batch_gradients(history, sums), len(sums.participations)
-        strengths = like.new_tensor([strength for _ in self.starts for strength in self.tv])
-
-        def mismatch(images: Tensor, labels: Tensor) -> Tensor:
-            # Known labels must not move: a descent moves whatever its loss depends on.
-            probabilities = labels.detach() if self.labels == "true" else labels.softmax(-1)
-            dealt = [rows.view(parts, -1, *rows.shape[1:]) for rows in (images, probabilities)]
-            return sums.mismatch(gradients(*dealt))
-
-        def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            rows = zip(images[0], labels[0], strict=True)
-            match = torch.stack([mismatch(*row) for row in rows]).unsqueeze(0)
-            return match + strengths * total_variation(images) / parts, match
-
-        return loss
+        return torch.stack(starts).unsqueeze(0).to(seen.broadcast)
 
 
-def _granted(observation: Observation) -> Tensor:
-    if observation.labels is None:
-        raise ScenarioError("labels: true needs the true labels, which only the host grants; use labels: joint")
-    return observation.labels
+def _as_numbers(known: Tensor | None, starts: Tensor, num_classes: int) -> Tensor:
+    """Return ``[1, R, P * B, K]``: known labels one-hot, or logits of equal probabilities."""
+    if known is None:
+        return starts.new_zeros(*starts.shape[:3], num_classes)
+    return functional.one_hot(known, num_classes).to(starts).expand(*starts.shape[:3], -1)
 
 
 def _flaw(sums: Sums) -> str | None:

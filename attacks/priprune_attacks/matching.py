@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from priprune_attacks.chunks import Chunk, chunks, most_rows, run_in_halves
 from priprune_attacks.compiled import compiled
-from priprune_attacks.contrast import fit_contrast
 from priprune_attacks.groups import Group, Victim, grouped, readings
 from priprune_attacks.guesses import Guess
 from priprune_attacks.objectives import Products
-from priprune_attacks.optimise import Descended, descend
+from priprune_attacks.optimise import descend
 from priprune_attacks.recipe import Recipe, Restart
+from priprune_attacks.settling import probabilities, settled
 from priprune_attacks.starts import STARTS
 from priprune_attacks.target_batch import TargetBatch
 from priprune_plugins import Observation, Progress, Reconstruction
@@ -99,39 +99,30 @@ class _Batch:
         strengths = starts.new_tensor([restart.strength for restart, _ in tries])
         free = starts.new_tensor([victims[0].labels[guess] is None for _, guess in tries]).bool().view(-1, 1, 1)
 
-        def products(images: Tensor, probabilities: Tensor) -> Products:
-            return self.group.gradients.products(images, probabilities, targets)
+        def compare(images: Tensor, likely: Tensor) -> Products:
+            return self.group.gradients.products(images, likely, targets)
 
-        def compare(images: Tensor, probabilities: Tensor) -> Tensor:
-            return recipe.objective(products(images, probabilities))
+        def distance(images: Tensor, likely: Tensor) -> Tensor:
+            return recipe.objective(compare(images, likely))
 
-        distance_of = compiled(compare) if recipe.compile else compare
+        distance_of = compiled(distance) if recipe.compile else distance
 
         def loss(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             images = latent.decode(values)
-            probabilities = torch.where(free, labels.softmax(-1), labels if recipe.relaxed else labels.detach())
-            distance = distance_of(images, probabilities)
-            total = distance + strengths * recipe.prior(images)
+            mismatch = distance_of(images, probabilities(labels, free, recipe.relaxed))
+            total = mismatch + strengths * recipe.prior(images)
             for penalty in recipe.penalties:
                 total = total + penalty(images, self.group.gradients.model, seen)
-            return total, distance
+            return total, mismatch
 
         report = self.bar.counter(len(chunk))
         found = descend(loss, latent.encode(starts), labels, recipe.descent, report)
-        probabilities = torch.where(free, found.labels.softmax(-1), labels)
-        found = replace(found, images=latent.decode(found.images).clamp(0.0, 1.0), labels=probabilities)
+        judged_by = torch.where(free, found.labels.softmax(-1), labels)
+        found = replace(found, images=latent.decode(found.images).clamp(0.0, 1.0), labels=judged_by)
         if recipe.relaxed or recipe.contrast:
-            found = self._settled(found.winners(), products)
+            found = settled(found, compare, recipe.objective, recipe.contrast)
         for position, victim in enumerate(victims):
             self.guesses[victim.index].offer(found, position)
-
-    def _settled(self, found: Descended, products: Callable[[Tensor, Tensor], Products]) -> Descended:
-        """Return the images in their contrast, and the loss of these images with these labels."""
-        images = found.images
-        if self.recipe.contrast:
-            images = fit_contrast(lambda images: products(images, found.labels), images)
-        loss = self.recipe.objective(products(images.detach().requires_grad_(), found.labels))
-        return replace(found, images=images, match=loss.detach())
 
     def _start(self, victim: Victim, restart: Restart) -> Tensor:
         """Draw a start on the CPU, so that every device starts from the same bits."""

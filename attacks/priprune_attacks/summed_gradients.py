@@ -13,8 +13,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from priprune_attacks.histories import History
+from priprune_attacks.objectives import Products
+from priprune_attacks.settling import Comparison
 from priprune_attacks.shared_model import model_at
-from priprune_plugins import Facts, Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,25 +25,29 @@ class Sums:
     Args:
         participations: The P positions in the history that are modelled.
         points: ``[P, D]`` their broadcasts.
-        number_of: ``[P, D]`` int64, row of ``received`` that each gradient is added to; ``N`` where to none.
+        number_of: ``[P, D]`` int64, row of ``received`` that each gradient is added to, ``N`` where to none; None
+            where all are added to the one row.
         received: ``[N, D]``, 0 where there is no number.
         compared: ``[N, D]`` bool, where there is one.
     """
 
     participations: tuple[int, ...]
     points: Tensor
-    number_of: Tensor
+    number_of: Tensor | None
     received: Tensor
     compared: Tensor
 
-    def mismatch(self, gradients: Tensor) -> Tensor:
-        """Return one minus the cosine of what ``gradients [P, D]`` add up to with what was received."""
+    def products(self, gradients: Tensor) -> Products:
+        """Return inner products of what ``gradients [P, D]`` add up to with what was received; all is one layer."""
+        model = self._summed(gradients) * self.compared
+        pairs = ((model, self.received), (model, model), (self.received, self.received))
+        return Products(*((left * right).sum().view(1, 1, 1) for left, right in pairs))
+
+    def _summed(self, gradients: Tensor) -> Tensor:
+        if self.number_of is None:
+            return gradients.sum(0, keepdim=True)
         rows = self.received.new_zeros(len(self.received) + 1, self.received.shape[1])
-        model = rows.scatter_add(0, self.number_of, gradients)[:-1] * self.compared
-        tiny = torch.finfo(model.dtype).tiny
-        norms = torch.linalg.vector_norm(model) * torch.linalg.vector_norm(self.received)
-        mismatch: Tensor = 1.0 - (model * self.received).sum() / norms.clamp_min(tiny)
-        return mismatch
+        return rows.scatter_add(0, self.number_of, gradients)[:-1]
 
 
 def known_sums(history: History, chosen: Tensor) -> Sums:
@@ -62,8 +67,23 @@ def known_sums(history: History, chosen: Tensor) -> Sums:
 def plain_sum(history: History, received: Tensor) -> Sums:
     """Return one number a coordinate, ``received [D]``, as the sum of all batches: times of release are not needed."""
     everything = tuple(range(len(history)))
-    number_of = torch.zeros_like(history.told, dtype=torch.int64)
-    return Sums(everything, history.points, number_of, received.unsqueeze(0), history.mask.unsqueeze(0))
+    return Sums(everything, history.points, None, received.unsqueeze(0), history.mask.unsqueeze(0))
+
+
+def comparison(history: History, sums: Sums) -> Comparison:
+    """Return what compares images ``[1, R, P * B, C, H, W]`` and probabilities ``[1, R, P * B, K]`` with ``sums``."""
+    gradients, parts = batch_gradients(history, sums), len(sums.participations)
+
+    def products(images: Tensor, labels: Tensor) -> Products:
+        dealt = [rows[0].reshape(rows.shape[1], parts, -1, *rows.shape[3:]) for rows in (images, labels)]
+        found = [sums.products(gradients(*row)) for row in zip(*dealt, strict=True)]
+        return Products(
+            torch.cat([one.dot for one in found], 1),
+            torch.cat([one.square for one in found], 1),
+            found[0].target_square,
+        )
+
+    return products
 
 
 def batch_gradients(history: History, sums: Sums) -> Callable[[Tensor, Tensor], Tensor]:
@@ -75,15 +95,20 @@ def batch_gradients(history: History, sums: Sums) -> Callable[[Tensor, Tensor], 
     model = model_at(seen.facts, seen.broadcast, seen.broadcast_buffers)
     # In training mode it would write its running statistics, which no batched pass can.
     torch.func.replace_all_batch_norm_modules_(model)
-    per_point, kept = vmap(grad(_loss(model, seen.facts))), history.kept[list(sums.participations)]
-    return lambda images, labels: per_point(sums.points, images, labels) * kept
+    # By tensor: the gradient of slices of one flat vector would be as many whole vectors, mostly zeros.
+    parts = seen.facts.layout.unflatten(sums.points)
+    points = {name: part.contiguous() for name, part in parts.items()}
+    per_point, kept = vmap(grad(_loss(model))), history.kept[list(sums.participations)]
+
+    def gradients(images: Tensor, labels: Tensor) -> Tensor:
+        found = per_point(points, images, labels)
+        return torch.cat([found[name].flatten(1) for name in points], 1) * kept
+
+    return gradients
 
 
-def _loss(model: nn.Module, facts: Facts) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    layout: Layout = facts.layout
-
-    def loss(point: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        logits = functional_call(model, layout.unflatten(point), (images,))
-        return functional.cross_entropy(logits, labels)
+def _loss(model: nn.Module) -> Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]:
+    def loss(point: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(functional_call(model, point, (images,)), labels)
 
     return loss

@@ -31,6 +31,8 @@ def flips(size: int, probability: float, stream: torch.Generator) -> Tensor:
     """
     draws = random_bytes(size, stream)
     level = min(int(probability * 256), 255)
-    heads, ties = below(draws, level), positions(equal(draws, level))
-    heads[ties] = torch.rand(ties.numel(), generator=stream) < probability * 256 - level
+    heads = below(draws, level)
+    if probability * 256 > level:
+        ties = positions(equal(draws, level))
+        heads[ties] = torch.rand(ties.numel(), generator=stream) < probability * 256 - level
     return heads

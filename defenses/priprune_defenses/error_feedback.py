@@ -5,16 +5,16 @@ Nothing is lost, every number sent mixes several batches, and when it is sent do
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from priprune_plugins.layout import Layout
-from priprune_plugins.masks import apply_, chosen
+from priprune_plugins.masks import apply_, choose_, part_size
 
 # An age beyond it is no longer counted: it fits in a signed byte.
 OLDEST = 126
-_PART = 2**17  # numbers whose temporaries stay in a core's cache and need no new memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +35,26 @@ class Held:
         return cls(torch.zeros_like(like), torch.zeros_like(like, dtype=torch.int8))
 
 
+def gap_after(taken: int, gap: int, warmup: int) -> int:
+    """Return the gap of a client that took part ``taken`` times: from 1 to ``gap`` evenly over ``warmup`` of them."""
+    return gap if taken >= warmup else min(gap, 1 + taken * (gap - 1) // warmup)
+
+
 def ripe(age: Tensor, gap: int) -> Tensor:
     """Return ``[D]`` bool: whose held sum covers ``gap`` participations or more; with this one it mixes ``gap + 1``."""
     return torch.ge(age, gap, out=torch.empty_like(age)).view(torch.bool)
 
 
-def released(weights: Tensor, received: Tensor, held: Held, release: Tensor) -> Tensor:
+def released(weights: Tensor, received: Tensor, held: Held, release: Tensor, mask: Tensor | None) -> Tensor:
     """Return ``[D]``: trained ``weights`` with what was held back where ``release`` is True, ``received`` elsewhere.
 
-    A coordinate that holds nothing back leaves as the very number that was trained.
+    A coordinate that holds nothing back leaves as the very number that was trained, and a base-pruned one as 0.
     """
-    return chosen(release, weights + held.residual, received)
+    sent = torch.empty_like(weights)
+    vectors = (sent, weights, received, held.residual, release, mask)
+    for result, trained, before, residual, now, kept in _parts(*vectors):
+        apply_(choose_(torch.add(trained, residual, out=result), now, before), kept)
+    return sent
 
 
 def hold_(held: Held, weights: Tensor, start: Tensor, release: Tensor, mask: Tensor | None) -> None:
@@ -53,32 +62,39 @@ def hold_(held: Held, weights: Tensor, start: Tensor, release: Tensor, mask: Ten
 
     A base-pruned coordinate holds nothing: when it regrows it starts anew.
     """
-    empty = ~release if mask is None else mask & ~release
-    for part, update in zip(torch.split(held.residual, _PART), _differences(weights, start), strict=True):
-        part.add_(update)
-    apply_(held.residual, empty)
-    held.age.add_(1).clamp_(max=OLDEST).mul_(empty.view(torch.int8))
+    for residual, age, trained, began, now, kept in _parts(held.residual, held.age, weights, start, release, mask):
+        stays = ~now if kept is None else kept & ~now
+        apply_(residual.add_(trained - began), stays)
+        age.add_(1).clamp_(max=OLDEST).mul_(stays.view(torch.int8))
 
 
 def layer_rms(weights: Tensor, start: Tensor, layout: Layout, sizes: list[int]) -> list[float]:
     """Return the root mean square of the update in each layer over the coordinates that the base mask keeps."""
-    squares = [
-        sum(float(torch.dot(update, update)) for update in _differences(weights[layer], start[layer]))
-        for layer in layout.slices
-    ]
+    squares = [sum(_squares(weights[layer], start[layer])) for layer in layout.slices]
     return [(square / max(size, 1)) ** 0.5 for square, size in zip(squares, sizes, strict=True)]
 
 
-def dither_(sent: Tensor, layout: Layout, deviations: list[float], stream: torch.Generator) -> None:
-    """Add Gaussian noise of one deviation a layer to ``sent [D]``, in place.
+def dither_(
+    sent: Tensor, mask: Tensor | None, layout: Layout, deviations: list[float], stream: torch.Generator
+) -> None:
+    """Add Gaussian noise of one deviation a layer to what ``mask`` keeps of ``sent [D]``, in place.
 
     It is no calibrated privacy where the deviation itself depends on the data.
     """
     for layer, deviation in zip(layout.slices, deviations, strict=True):
-        for part in torch.split(sent[layer], _PART):
-            noise = torch.randn(part.numel(), generator=stream, dtype=part.dtype)
-            part.add_(noise.to(part.device), alpha=deviation)
+        for part, kept in _parts(sent[layer], None if mask is None else mask[layer]):
+            noise = torch.randn(part.numel(), generator=stream, dtype=part.dtype).to(part.device)
+            part.add_(apply_(noise, kept), alpha=deviation)
 
 
-def _differences(weights: Tensor, start: Tensor) -> Iterator[Tensor]:
-    return (left - right for left, right in zip(torch.split(weights, _PART), torch.split(start, _PART), strict=True))
+def _squares(weights: Tensor, start: Tensor) -> Iterator[float]:
+    for trained, began in _parts(weights, start):
+        update = trained - began
+        yield float(torch.dot(update, update))
+
+
+def _parts(first: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """Yield the same stretch of all vectors, on CPU short enough for a core's cache; of a vector that is None, None."""
+    size = part_size(first)
+    for start in range(0, first.numel(), size):
+        yield tuple(None if vector is None else vector[start : start + size] for vector in (first, *others))

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from priprune_plugins import Upload
-from priprune_plugins.masks import num_kept
+from priprune_plugins.masks import num_kept, part_size
 from priprune_plugins.messages import State
 
 # An upload's extra: coordinates kept by the base mask, sent, the participations that these mix in all, and the fewest.
 MIXED = "release_mixed"
-_NOT = 128  # above every age: a coordinate that is not sent
+_FULL = 127  # above every age, and all bits of one
 
 
 def mixing(age: Tensor, release: Tensor, mask: Tensor | None) -> Tensor:
@@ -23,10 +23,13 @@ def mixing(age: Tensor, release: Tensor, mask: Tensor | None) -> Tensor:
         mask: ``[D]`` bool base mask, or None.
     """
     kept = age.numel() if mask is None else num_kept(mask)
-    counts = torch.bincount(age.to(torch.int16).masked_fill_(~release, _NOT), minlength=_NOT + 1)[:_NOT]
-    ages = torch.arange(1, _NOT + 1, device=age.device)
-    fewest = ages[counts > 0][:1].tolist()
-    figures = [kept, int(counts.sum()), int(torch.dot(counts, ages)), *(fewest or [0])]
+    sent, short, most = num_kept(release), 0, 0
+    size = part_size(age)
+    for ages, now in zip(torch.split(age, size), torch.split(release.view(torch.int8), size), strict=True):
+        shortfall = ages.bitwise_xor(_FULL).mul_(now)  # 127 - age where sent, 0 elsewhere
+        # As floating point, which is exact here: torch adds up bytes several times slower.
+        short, most = short + int(shortfall.double().sum()), max(most, int(shortfall.max()))
+    figures = [kept, sent, (_FULL + 1) * sent - short, _FULL + 1 - most if sent else 0]
     return torch.tensor(figures, dtype=torch.float64, device=age.device)
 
 

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from priprune_defenses.release import Release, check_company
+from priprune_defenses.error_feedback import Held, gap_after, hold_, released
+from priprune_defenses.release import Release
+from priprune_defenses.release_company import check_company
+from priprune_defenses.release_record import mixing
 from priprune_plugins import ScenarioError, hookimpl
 from priprune_plugins.messages import Client, Upload
 from priprune_plugins.plugins import PluginHost, Registered
@@ -43,6 +46,18 @@ def test_nothing_is_sent_in_the_first_gap_participations(participation, gap: int
     assert not any(sent[:gap]) and sent[gap]
 
 
+def test_a_warm_up_lets_the_gap_grow_from_one() -> None:
+    assert [gap_after(taken, 3, 4) for taken in range(6)] == [1, 1, 2, 2, 3, 3]
+    assert [gap_after(taken, 2, 0) for taken in range(2)] == [2, 2]
+    assert {gap_after(taken, gap, 4) - gap for taken in range(6) for gap in (0, 1)} == {0}
+
+
+def test_during_the_warm_up_sums_leave_after_the_gap_of_their_time(participation) -> None:
+    plugin = PLAIN(gap=3, hazard=1.0, warmup=8)
+    sent = [bool(upload.shared.any()) for *_, upload, _ in participations(participation, plugin, 15)]
+    assert [when for when, now in enumerate(sent) if now] == [1, 3, 6, 10, 14]
+
+
 @pytest.mark.parametrize("num_steps", [1, 5])
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("hide", [False, True])
@@ -50,7 +65,7 @@ def test_what_was_sent_and_what_is_held_add_up_to_all_updates(participation, num
     mask = torch.arange(100) % 3 != 0 if pruned else None
     kept = torch.ones(100, dtype=torch.bool) if mask is None else mask
     sent, updates = torch.zeros(100, dtype=torch.float64), torch.zeros(100, dtype=torch.float64)
-    plugin = Release(dither=0.0, hide=hide)
+    plugin = Release(gap=2, dither=0.0, hide=hide, warmup=num_steps)
     everything = participations(participation, plugin, 20, mask=mask, num_steps=num_steps)
     for received, gradients, upload, state in everything:
         leaving = kept if upload.shared is None else kept & upload.shared
@@ -110,7 +125,8 @@ def test_noise_and_release_are_drawn_from_different_streams(participation) -> No
 
 def test_state_is_a_residual_and_a_byte_a_coordinate(participation) -> None:
     *_, (_, _, _, state) = participations(participation, Release(), 2)
-    assert {name: value.dtype for name, value in state.items()} == {
+    assert state["taken"] == 2
+    assert {name: value.dtype for name, value in state.items() if name != "taken"} == {
         "residual": torch.float64,
         "age": torch.int8,
     }
@@ -219,6 +235,36 @@ def test_the_record_tells_rate_mixing_and_the_poorest_client() -> None:
     assert 2 == entry["release"]["mixed_min"] <= entry["release"]["mixed_mean"]
 
 
+def test_the_figures_of_mixing_are_those_of_the_coordinates_that_are_sent() -> None:
+    age = torch.tensor([0, 3, 126, 1, 5], dtype=torch.int8)
+    release = torch.tensor([False, True, True, False, True])
+    mask = torch.tensor([False, True, True, True, True])
+    assert mixing(age, release, mask).tolist() == [4, 3, 4 + 127 + 6, 4]
+    assert mixing(age, release, None).tolist() == [5, 3, 137, 4]
+    assert mixing(age, torch.zeros(5).bool(), mask).tolist() == [4, 0, 0, 0]
+
+
+def test_figures_of_mixing_stay_exact_over_many_coordinates() -> None:
+    age = torch.full((400_001,), 126, dtype=torch.int8)
+    age[-1] = 0
+    assert mixing(age, torch.ones(400_001).bool(), None).tolist() == [400_001, 400_001, 127 * 400_000 + 1, 1]
+
+
+def test_what_is_sent_and_held_over_many_coordinates_is_what_the_formula_says() -> None:
+    draws = torch.Generator().manual_seed(0)
+    size = 300_001
+    weights, received, start, residual = torch.randn(4, size, generator=draws)
+    mask, release = torch.rand(2, size, generator=draws) < 0.5
+    release &= mask
+    held = Held(residual.clone(), torch.full((size,), 3, dtype=torch.int8))
+    sent = released(weights, received, held, release, mask)
+    assert torch.equal(sent, torch.where(release, weights + residual, received).masked_fill(~mask, 0.0))
+    hold_(held, weights, start, release, mask)
+    stays = mask & ~release
+    assert torch.equal(held.residual, (residual + (weights - start)).masked_fill(~stays, 0.0))
+    assert torch.equal(held.age, 4 * stays.to(torch.int8))
+
+
 def test_a_client_with_few_images_is_warned_of_once(participate, caplog: pytest.LogCaptureFixture) -> None:
     for round_idx in range(2):
         client = participate.client(torch.ones(6), client_id=3, round_idx=round_idx, num_samples=99)
@@ -254,6 +300,7 @@ def test_company_that_cannot_work_is_refused(defenses, message: str) -> None:
 
 
 def test_scaffold_is_refused_and_an_earlier_withholding_defence_is_not() -> None:
-    with pytest.raises(ScenarioError, match="algorithm scaffold"):
-        check_company({"algorithm": {"name": "scaffold"}, "defenses": [{"name": "release"}]})
+    for name in ("scaffold", "feddyn"):
+        with pytest.raises(ScenarioError, match=f"algorithm {name}"):
+            check_company({"algorithm": {"name": name}, "defenses": [{"name": "release"}]})
     check_company({"algorithm": {"name": "fedavg"}, "defenses": [{"name": "largest"}, {"name": "release"}]})
