@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -18,14 +19,18 @@ _LIST_WIDTH = 140
 
 def run(arguments: argparse.Namespace) -> None:
     """``priprune run``."""
+    from priprune_plugins.cli.run_arguments import crew_refused
+    from priprune_plugins.errors import ScenarioError
     from priprune_plugins.scenario import read_scenario
 
+    if refused := crew_refused(arguments):
+        raise ScenarioError(refused)
     # Before torch, which takes seconds to import: a typing error is answered at once.
     scenario = read_scenario(arguments.scenario, arguments.set)
     from priprune_plugins.run import run_scenario
 
-    with _watched(arguments.quiet) as watcher:
-        folder = run_scenario(scenario, arguments.out, watcher, resume=arguments.resume)
+    with _watched(arguments.quiet) as watcher, _crewed(arguments, scenario) as crew:
+        folder = run_scenario(scenario, arguments.out, watcher, resume=arguments.resume, **crew)
     print(folder / "report.html")
 
 
@@ -95,6 +100,20 @@ def sweep(arguments: argparse.Namespace) -> int:
     return run_all(arguments)
 
 
+def serve(arguments: argparse.Namespace) -> None:
+    """``priprune serve``."""
+    from priprune_plugins.cli.serve import serve as run_served
+
+    run_served(arguments, _watched)
+
+
+def join(arguments: argparse.Namespace) -> None:
+    """``priprune join``."""
+    from priprune_plugins.cli.join import join as take_part
+
+    take_part(arguments, _watched)
+
+
 def check(arguments: argparse.Namespace) -> None:
     """``priprune check``."""
     from priprune_plugins.cli.sweep import check_sweep, is_sweep
@@ -156,6 +175,19 @@ def new(arguments: argparse.Namespace) -> None:
     folder = write_plugin(arguments.kind, arguments.name, arguments.out)
     install = f"uv pip install --python {sys.executable} -e '.[test]'"
     print(f"wrote {folder}; next: cd {folder} && {install} && {sys.executable} -m pytest")
+
+
+@contextmanager
+def _crewed(arguments: argparse.Namespace, scenario: Any) -> Iterator[dict[str, Any]]:
+    """Give the crew that the arguments ask for, where they ask for one."""
+    if arguments.ray is None:
+        yield {}
+        return
+    from priprune_plugins.cluster.crew import RayCrew
+    from priprune_plugins.cluster.workers import RayWorkers
+
+    with RayWorkers(scenario, arguments.ray, arguments.workers, arguments.threads or 1) as workers:
+        yield {"crew": partial(RayCrew, workers)}
 
 
 @contextmanager

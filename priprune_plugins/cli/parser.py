@@ -6,7 +6,15 @@ from typing import Any
 
 import priprune_plugins
 from priprune_plugins.catalogue import KINDS
-from priprune_plugins.cli import agreement_arguments, bound_arguments, commands, report_arguments, sweep_arguments
+from priprune_plugins.cli import (
+    agreement_arguments,
+    bound_arguments,
+    commands,
+    network_arguments,
+    report_arguments,
+    run_arguments,
+    sweep_arguments,
+)
 
 _TOP = """\
 How much can a curious server reconstruct from pruned federated learning?
@@ -23,19 +31,6 @@ a first look:
   priprune new attack my_attack
 
 exit codes: 0 done, 1 the run failed, 2 the input is wrong (one line says where and what)
-"""
-_RUN = """\
-Train, keep the uploads that are attacked, attack them, measure, write the report.
-
-The folder holds scenario.yaml (every default written out), rounds.jsonl,
-privacy.jsonl, captures/, reconstructions/, summary.json and report.html.
-"""
-_RUN_EXAMPLES = """\
-examples:
-  priprune run configs/quickstart.yaml
-  priprune run configs/quickstart.yaml --set rounds=10 --set 'attacks=[{name: gi}]'
-  priprune run configs/quickstart.yaml --set attacks[0].iterations=50 --out runs/short
-  priprune run runs/short/scenario.yaml --out runs/short --resume
 """
 _ATTACK = """\
 Attack the captures of a finished run, so that attackers are compared on the same uploads.
@@ -79,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands_of = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_runs(commands_of)
+    _add_network(commands_of)
     _add_looks(commands_of)
     _add_others(commands_of)
     return parser
@@ -98,14 +94,8 @@ def _add(commands_of: Any, name: str, run: Any, help_line: str, text: str = "", 
 
 
 def _add_runs(commands_of: Any) -> None:
-    run = _add(commands_of, "run", commands.run, "run a scenario", _RUN, _RUN_EXAMPLES)
-    run.add_argument("scenario", type=Path, help="a YAML file")
-    run.add_argument("--set", action="append", default=[], metavar="PATH=YAML", help=_SET)
-    run.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/<name>)")
-    run.add_argument(
-        "--resume", action="store_true", help="go on with the run folder where its last checkpoint left it"
-    )
-    run.add_argument("--quiet", action="store_true", help="no progress, no closing table")
+    run = _add(commands_of, "run", commands.run, run_arguments.HELP, run_arguments.TEXT, run_arguments.EXAMPLES)
+    run_arguments.add_run_arguments(run)
     attack = _add(
         commands_of,
         "attack",
@@ -146,6 +136,14 @@ def _add_runs(commands_of: Any) -> None:
     agreement_arguments.add_agreement_arguments(agreement)
 
 
+def _add_network(commands_of: Any) -> None:
+    named = network_arguments
+    serve = _add(commands_of, "serve", commands.serve, named.SERVE_HELP, named.SERVE_TEXT, named.SERVE_EXAMPLES)
+    named.add_serve_arguments(serve)
+    join = _add(commands_of, "join", commands.join, named.JOIN_HELP, named.JOIN_TEXT, named.JOIN_EXAMPLES)
+    named.add_join_arguments(join)
+
+
 def _add_looks(commands_of: Any) -> None:
     listing = _add(commands_of, "list", commands.list_plugins, "list the installed plugins, without importing them")
     listing.add_argument("kind", nargs="?", choices=sorted(KINDS), metavar="KIND", help=", ".join(sorted(KINDS)))
@@ -176,7 +174,7 @@ def _add_others(commands_of: Any) -> None:
         commands_of,
         "fetch",
         commands.fetch,
-        "download a data set; the only command that uses the network",
+        "download a data set; the only command that goes to the internet",
         examples="example:\n  priprune fetch mnist --root data/mnist\n",
     )
     fetch.add_argument("dataset", help="an installed data set")

@@ -1,8 +1,9 @@
 """The arguments of ``priprune sweep``."""
 
-import argparse
 from pathlib import Path
 from typing import Any
+
+from priprune_plugins.cli.counts import count
 
 HELP = "run many scenarios from one file, each of them once"
 TEXT = """\
@@ -40,7 +41,7 @@ def add_sweep_arguments(parser: Any) -> None:
     parser.add_argument("sweep", type=Path, help="a YAML file with base and grid")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--workers", type=_count, metavar="N", help="cells at a time (default: one per GPU, else per core)"
+        "--workers", type=count, metavar="N", help="cells at a time (default: one per GPU, else per core)"
     )
     where.add_argument("--ray", metavar="ADDRESS", help=_RAY)
     parser.add_argument("--resume", action="store_true", help="go on with a sweep that was stopped or changed")
@@ -48,9 +49,3 @@ def add_sweep_arguments(parser: Any) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="PATH=YAML", help=_SET)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the sweep's folder (default: runs/<name>)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text[:60]!r}")
-    return int(text)

@@ -1,0 +1,94 @@
+"""What a client may send, known before it sends anything: shapes, dtypes, names and sizes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from priprune_plugins.messages import Batch
+from priprune_plugins.network.checks import tensor, tensors
+from priprune_plugins.network.frames import FrameError
+from priprune_plugins.simulation.client_round import ClientRunner
+from priprune_plugins.simulation.visits import Visit
+
+# Weights, pack, masks, start and offset are eight at most; the others are left to algorithms' and plugins' extras.
+_VECTORS = 16
+_SMALL = 2**20
+
+
+class Expected:
+    """Checks what came and moves it to the run's device.
+
+    Args:
+        runner: Of the server's own federation: its layout, data and statistics are what clients must fit.
+    """
+
+    def __init__(self, runner: ClientRunner) -> None:
+        self._runner = runner
+        self._weights: Tensor = runner.initial
+        self._first: dict[str, tuple[torch.Size, torch.dtype]] = {}
+
+    def num_bytes(self, visit: Visit) -> int:
+        """Return the most bytes of tensors that a visit may leave."""
+        vector = self._weights.numel() * max(self._weights.itemsize, 8)
+        buffers = sum(buffer.nbytes for buffer in self._runner.buffers.server.values())
+        pixels = torch.Size(self._runner.facts.image_shape).numel()
+        images = self.num_samples(visit.client_id) * (8 * pixels + 8) if visit.observed else 0
+        return _VECTORS * vector + buffers + images + _SMALL
+
+    def num_samples(self, client_id: int) -> int:
+        """Return how many images a client trains on."""
+        return int(self._runner.data.num_samples(client_id))
+
+    def vector(self, found: Any, name: str) -> Tensor:
+        """Return a vector ``[D]`` of the weights' dtype."""
+        return self._here(tensor(found, name, tuple(self._weights.shape), self._weights.dtype))
+
+    def mask(self, found: Any, name: str) -> Tensor | None:
+        """Return a mask ``[D]`` or None."""
+        return None if found is None else self._here(tensor(found, name, tuple(self._weights.shape), torch.bool))
+
+    def pack(self, found: Any) -> list[Tensor]:
+        """Return what the algorithm aggregates: one tensor for the weights and one for each of its extras."""
+        codec = self._runner.algorithm.codec
+        if not isinstance(found, list) or len(found) != 1 + len(codec.extras):
+            raise FrameError(f"pack must hold {1 + len(codec.extras)} tensors")
+        weights, *extras = found
+        named = dict(zip(codec.extras, extras, strict=True))
+        checked = [
+            self.vector(extra, name) if name in codec.vectors else self._alike(extra, name)
+            for name, extra in tensors(named, "pack").items()
+        ]
+        return [self.vector(weights, "pack"), *checked]
+
+    def _alike(self, extra: Tensor, name: str) -> Tensor:
+        """Return an extra whose shape the algorithm alone knows: it must be that of the first one that came."""
+        shape, dtype = self._first.setdefault(name, (extra.shape, extra.dtype))
+        return self._here(tensor(extra, name, tuple(shape), dtype))
+
+    def extras(self, found: Any) -> dict[str, Tensor]:
+        """Return extras by name; what has one number per parameter is nobody's to check but the plugin's."""
+        extras = tensors(found, "extras")
+        missing = [name for name in self._runner.algorithm.codec.extras if name not in extras]
+        if missing:
+            raise FrameError(f"extras[{missing[0]!r}] is missing")
+        return {name: self._here(extra) for name, extra in extras.items()}
+
+    def buffers(self, found: Any) -> dict[str, Tensor]:
+        """Return batch-norm statistics: those of the model, or none."""
+        server: Mapping[str, Tensor] = self._runner.buffers.server
+        buffers = tensors(found, "buffers")
+        if buffers and buffers.keys() != server.keys():
+            raise FrameError("buffers are not those of the model")
+        like = {name: tensor(one, name, tuple(server[name].shape), server[name].dtype) for name, one in buffers.items()}
+        return {name: self._here(one) for name, one in like.items()}
+
+    def batch(self, images: Any, labels: Any) -> Batch:
+        """Return the images ``[B, C, H, W]`` and labels ``[B]`` behind an observed upload."""
+        shape = (-1, *self._runner.facts.image_shape)
+        pictures = tensor(images, "images", shape, torch.float32)
+        return self._here(pictures), self._here(tensor(labels, "labels", (len(pictures),), torch.int64))
+
+    def _here(self, found: Tensor) -> Tensor:
+        return found.to(self._weights.device)

@@ -1,0 +1,121 @@
+"""What of a visit travels, and what the server takes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from priprune_plugins.checkpoint.plain import pack
+from priprune_plugins.network.frames import FrameError
+from priprune_plugins.network.received import Expected
+from priprune_plugins.network.uploads import sent_of, sent_value
+from priprune_plugins.plugins import PluginHost
+from priprune_plugins.run.assemble import make_federation, make_plugins, make_world
+from priprune_plugins.scenario import read_scenario
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.visits import Visit
+
+SCENARIO = """
+rounds: 2
+device: cpu
+data: {name: digits, size: 14, train: 240, test: 60, clients: 6, partition: iid}
+model: {name: mlp, hidden: [8]}
+algorithm: {name: fednova, clients_per_round: 4, batch_size: 5, lr: 0.1}
+pruner: {name: random, rate: 0.3}
+defenses: [{name: largest, rate: 0.2}]
+"""
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Federation:
+    path = tmp_path / "a.yaml"
+    path.write_text(SCENARIO)
+    scenario = read_scenario(path)
+    plugins = make_plugins(scenario)
+    made = make_federation(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked))
+    made.start_round(0)
+    return made
+
+
+@pytest.fixture(params=[True, False], ids=["observed", "unobserved"])
+def visited(federation: Federation, request: pytest.FixtureRequest) -> tuple[Visit, Sent, Expected]:
+    visit = replace(federation.visit(3), observed=request.param)
+    return visit, federation.runner.run(visit), Expected(federation.runner)
+
+
+def test_the_server_gets_the_same_bits_but_for_what_was_withheld(visited) -> None:
+    visit, sent, expected = visited
+    found = sent_of(sent_value(sent, visit), visit, expected)
+    shared = sent.upload.shared
+    assert torch.equal(found.upload.weights[shared], sent.upload.weights[shared])
+    assert not found.upload.weights[~shared].any()
+    assert found.pack[0] is found.upload.weights
+    assert found.mask is visit.mask
+    assert found.received is visit.payload[0]
+    assert found.present.equal(sent.present)
+    same = ("loss", "withheld_rate", "gradient_mass_withheld", "extras_bytes", "bytes_up")
+    assert [getattr(found, name) for name in same] == [getattr(sent, name) for name in same]
+    assert found.upload.num_samples == sent.upload.num_samples
+    assert found.batches.batch_size == sent.batches.batch_size
+
+
+def test_images_travel_only_with_what_is_observed(visited) -> None:
+    visit, sent, expected = visited
+    value = sent_value(sent, visit)
+    assert ("images" in value) == ("start" in value) == visit.observed
+    found = sent_of(value, visit, expected)
+    if visit.observed:
+        assert all(map(torch.equal, found.truth, sent.truth))
+    else:
+        pixels = torch.Size(sent.truth[0].shape[1:]).numel()
+        assert not any(tensor.numel() % pixels == 0 for tensor in pack(value, "left").tensors if tensor.ndim > 1)
+        with pytest.raises(RuntimeError, match="stay with the client"):
+            found.batches.distinct()
+
+
+def test_everything_withheld_is_zero_on_the_wire(visited) -> None:
+    visit, sent, _ = visited
+    withheld = ~sent.upload.shared
+    vectors = [t for t in pack(sent_value(sent, visit), "left").tensors if t.shape == withheld.shape]
+    floats = [vector for vector in vectors if vector.is_floating_point()]
+    assert floats
+    assert not any(vector[withheld].any() for vector in floats)
+
+
+Break = Callable[[dict[str, Any]], object]
+BROKEN: dict[str, tuple[Break, str]] = {
+    "short": (lambda v: v["upload"].update(weights=v["upload"]["weights"][:-1]), "upload.weights must be float32"),
+    "double": (lambda v: v["pack"].__setitem__(0, v["pack"][0].double()), "pack must be float32 .*, got float64"),
+    "no mask": (lambda v: v.update(mask=torch.ones(3)), "mask must be bool"),
+    "fewer": (lambda v: v["pack"].pop(), "pack must hold 2 tensors"),
+    "text": (lambda v: v["upload"].update(weights="weights"), "upload.weights is no tensor"),
+    "samples": (lambda v: v["upload"].update(num_samples=10**6), "upload.num_samples of client 3 is 1000000"),
+    "extras": (lambda v: v["upload"].update(extras={}), r"extras\['tau'\] is missing"),
+    "buffers": (lambda v: v["upload"].update(buffers={"a": torch.ones(1)}), "buffers are not those of the model"),
+    "missing": (lambda v: v.pop("loss"), "loss is missing"),
+    "number": (lambda v: v.update(withheld_rate="0"), "withheld_rate is no number"),
+    "list": (lambda v: v.update(upload=[]), "upload is no mapping"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_no_client_could_have_sent_is_refused(federation: Federation, name: str) -> None:
+    visit = federation.visit(3)
+    value = sent_value(federation.runner.run(visit), visit)
+    change, reason = BROKEN[name]
+    change(value)
+    with pytest.raises(FrameError, match=reason):
+        sent_of(value, visit, Expected(federation.runner))
+
+
+def test_an_extra_of_the_algorithm_must_have_the_shape_of_the_first(federation: Federation) -> None:
+    visit, expected = federation.visit(3), Expected(federation.runner)
+    value = sent_value(federation.runner.run(visit), visit)
+    sent_of(value, visit, expected)
+    value["pack"][1] = torch.ones(9)
+    with pytest.raises(FrameError, match=r"tau must be float32 \[1\], got float32 \[9\]"):
+        sent_of(value, visit, expected)
