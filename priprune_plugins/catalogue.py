@@ -19,7 +19,7 @@ from priprune_plugins.errors import ScenarioError
 from priprune_plugins.wording import guess, shown
 
 if TYPE_CHECKING:
-    from priprune_plugins.scenario.sections import Selection
+    from priprune_plugins.scenario.selection import Selection
 
 KINDS = {
     "pruners": "pruner",

@@ -13,7 +13,7 @@ PLUGINS = {
     "priprune_attacks": ROOT / "attacks/priprune_attacks",
     "priprune_defenses": ROOT / "defenses/priprune_defenses",
 }
-CONTRACT = {"messages", "facts", "layout", "live_weights", "masks", "generators"}
+CONTRACT = {"messages", "facts", "layout", "live_weights", "participants", "masks", "generators"}
 LAYERS = [
     "contract",
     "hookspecs",

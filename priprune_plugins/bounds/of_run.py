@@ -22,7 +22,7 @@ from priprune_plugins.layout import Layout
 from priprune_plugins.run.assemble import World, make_plugins, make_world
 from priprune_plugins.run.folder import write_json
 from priprune_plugins.scenario import read_scenario
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.wording import guess
 
 

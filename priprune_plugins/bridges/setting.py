@@ -16,7 +16,7 @@ from priprune_plugins.generators import Key, generator
 from priprune_plugins.messages import Run
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.run.assemble import registered, relabelled
-from priprune_plugins.scenario.sections import Selection
+from priprune_plugins.scenario.selection import Selection
 
 _KINDS = {"pruner": "pruners", "defenses": "defenses", "attacks": "attacks", "trackers": "trackers"}
 

@@ -40,7 +40,7 @@ def attack(arguments: argparse.Namespace) -> None:
     from priprune_plugins.errors import ScenarioError
     from priprune_plugins.scenario.nodes import Node
     from priprune_plugins.scenario.overrides import overridden
-    from priprune_plugins.scenario.sections import Selection
+    from priprune_plugins.scenario.selection import Selection
 
     options = overridden(Node({}, "--set"), arguments.set).plain()
     if arguments.attack is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from priprune_plugins.catalogue import load_class
 from priprune_plugins.errors import RunError, ScenarioError
-from priprune_plugins.scenario.sections import Selection
+from priprune_plugins.scenario.selection import Selection
 
 _FEMNIST = "flwrlabs/femnist"
 _NOTHING = {

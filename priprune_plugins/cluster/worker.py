@@ -11,7 +11,7 @@ from priprune_plugins.cluster.visits import Broadcast, Job, Left
 from priprune_plugins.errors import PriPruneError
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import make_federation, make_plugins, make_world
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 
 # A logger's name and what it said.
 Warned = tuple[str, str]

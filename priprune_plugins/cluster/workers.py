@@ -10,7 +10,7 @@ from priprune_plugins.cluster.visits import Job, Left
 from priprune_plugins.cluster.worker import Worker
 from priprune_plugins.errors import PriPruneError, ScenarioError
 from priprune_plugins.run.process_environment import environment
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 
 # The rest stays free: other clients may hold more images, and each process has a context of its own.
 _SHARE_OF_FREE = 0.8

@@ -14,7 +14,7 @@ from priprune_plugins.data.federation import FederatedImages
 from priprune_plugins.run.assemble import Plugins
 from priprune_plugins.run.environment import provenance
 from priprune_plugins.scenario.options import resolved
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 
 # What may rightly differ from one machine to the next; data.root is another.
 _FREE = ("device", "checkpoint", "states", "network", "modules", "trackers")

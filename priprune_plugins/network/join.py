@@ -18,7 +18,8 @@ from priprune_plugins.network.peer import FAILED
 from priprune_plugins.network.places import said
 from priprune_plugins.run.assemble import make_plugins, make_world
 from priprune_plugins.run.watcher import Watcher
-from priprune_plugins.scenario.sections import NetworkSection, Scenario
+from priprune_plugins.scenario.sections import NetworkSection
+from priprune_plugins.scenario.whole import Scenario
 
 _SECONDS_BETWEEN = 0.5
 

@@ -19,7 +19,7 @@ from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import Plugins, World, make_federation
 from priprune_plugins.run.histories import Histories
 from priprune_plugins.scenario.options import resolved
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.client_states import Spill
 from priprune_plugins.simulation.setup_round import setup_upload
 

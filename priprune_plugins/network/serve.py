@@ -12,7 +12,8 @@ from priprune_plugins.run import run_scenario
 from priprune_plugins.run.assemble import Plugins, make_plugins
 from priprune_plugins.run.stopped import standing
 from priprune_plugins.run.watcher import Watcher
-from priprune_plugins.scenario.sections import NetworkSection, Scenario
+from priprune_plugins.scenario.sections import NetworkSection
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.client_round import ClientRunner
 
 _COMMAND = "priprune serve"

@@ -20,7 +20,8 @@ from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.run.device import resolved_device
 from priprune_plugins.run.truth import GRANT_NAMES, granted
 from priprune_plugins.scenario.options import build_plugin
-from priprune_plugins.scenario.sections import Scenario, Selection
+from priprune_plugins.scenario.selection import Selection
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.aggregation import Absent
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining, clients_checked
 from priprune_plugins.simulation.cohort_choice import CohortChoice

@@ -19,7 +19,8 @@ from priprune_plugins.run.observed import all_captures
 from priprune_plugins.run.resume import alone
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario import read_scenario
-from priprune_plugins.scenario.sections import Scenario, Selection
+from priprune_plugins.scenario.selection import Selection
+from priprune_plugins.scenario.whole import Scenario
 
 
 def attack_run(folder: Path, name: str, options: Mapping[str, Any], watcher: Watcher | None = None) -> str:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.captures import CaptureStore, Group, control_key, upload_key
 from priprune_plugins.run.histories import Histories, participations
-from priprune_plugins.scenario.sections import AuditSection, Scenario
+from priprune_plugins.scenario.sections import AuditSection
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.client_round import Visit
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent

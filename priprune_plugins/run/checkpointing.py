@@ -15,7 +15,7 @@ from priprune_plugins.run.pace import Pace
 from priprune_plugins.run.resume import APPENDED, cut_back, sizes_now
 from priprune_plugins.run.state_folder import disk_need, states_folder
 from priprune_plugins.run.watcher import Watcher
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.client_states import Spill, unsavable
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.snapshot import check_savable, restore, snapshot

@@ -31,7 +31,7 @@ from priprune_plugins.run.summary import base_summary
 from priprune_plugins.run.training import Training
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.options import resolved
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.scenario.writing import dump_yaml
 from priprune_plugins.simulation.crew import MakeCrew
 

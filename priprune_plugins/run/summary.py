@@ -9,7 +9,7 @@ from priprune_plugins.privacy.summary import summarise
 from priprune_plugins.run.assemble import World
 from priprune_plugins.run.attack_files import unfinished
 from priprune_plugins.run.folder import read_lines
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.federation import Federation
 
 

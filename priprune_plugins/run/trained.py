@@ -19,7 +19,7 @@ from priprune_plugins.run.resume import alone
 from priprune_plugins.run.runner import write_scenario
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.options import resolved
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 
 # What belongs to the attacks, or names the run; everything else is the training's.
 _OWN = frozenset(

@@ -19,7 +19,7 @@ from priprune_plugins.run.folder import append_line
 from priprune_plugins.run.interruption import Stop
 from priprune_plugins.run.records import RoundRecords
 from priprune_plugins.run.watcher import Watcher
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.traffic import summed

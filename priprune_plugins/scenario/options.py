@@ -8,9 +8,10 @@ from pydantic_core import to_jsonable_python
 
 from priprune_plugins.catalogue import KINDS
 from priprune_plugins.errors import PluginError, PriPruneError, ScenarioError
-from priprune_plugins.scenario.sections import Scenario, Selection
 from priprune_plugins.scenario.sections_reader import HOST_KEYS
+from priprune_plugins.scenario.selection import Selection
 from priprune_plugins.scenario.values import typed
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.wording import unknown_key
 
 _TAKEN = {"datasets": HOST_KEYS["data"], "models": HOST_KEYS["model"], "algorithms": HOST_KEYS["algorithm"]}

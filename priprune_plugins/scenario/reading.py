@@ -21,12 +21,12 @@ from priprune_plugins.scenario.sections import (
     EvaluationSection,
     NetworkSection,
     PrivacySection,
-    Scenario,
     SimulationSection,
     StatesSection,
 )
 from priprune_plugins.scenario.sections_reader import HOST_KEYS, entries, mixed, section, selection, selections
 from priprune_plugins.scenario.values import typed
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.wording import unknown_key
 
 REQUIRED = ("data", "model", "algorithm", "rounds")

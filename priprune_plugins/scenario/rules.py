@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from priprune_plugins.errors import ScenarioError
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")

@@ -16,8 +16,10 @@ from priprune_plugins.docstrings import argument_docs, summary_line
 from priprune_plugins.errors import PriPruneError
 from priprune_plugins.scenario.options import checked_hints, option_fields
 from priprune_plugins.scenario.reading import LISTS, REQUIRED, SCALARS, SECTIONS
-from priprune_plugins.scenario.sections import AuditSection, NetworkSection, Scenario, Selection
+from priprune_plugins.scenario.sections import AuditSection, NetworkSection
 from priprune_plugins.scenario.sections_reader import MIXED
+from priprune_plugins.scenario.selection import Selection
+from priprune_plugins.scenario.whole import Scenario
 
 Schema = dict[str, Any]
 _NUMBERS = {"type": "integer"}

@@ -7,7 +7,8 @@ from typing import Any, TypeVar, get_type_hints
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.scenario.nodes import Node
-from priprune_plugins.scenario.sections import AlgorithmSection, DataSection, ModelSection, Selection
+from priprune_plugins.scenario.sections import AlgorithmSection, DataSection, ModelSection
+from priprune_plugins.scenario.selection import Selection
 from priprune_plugins.scenario.values import typed
 from priprune_plugins.wording import shown, unknown_key
 

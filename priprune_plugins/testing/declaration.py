@@ -7,7 +7,7 @@ from pydantic_core import to_jsonable_python
 
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.scenario.options import build_plugin, option_fields
-from priprune_plugins.scenario.sections import Selection
+from priprune_plugins.scenario.selection import Selection
 from priprune_plugins.testing.failures import broken_contract, require
 
 

@@ -7,7 +7,7 @@ import pytest
 from priprune_plugins import catalogue
 from priprune_plugins.catalogue import check_name, installed, is_reference, load_class
 from priprune_plugins.errors import ScenarioError
-from priprune_plugins.scenario.sections import Selection
+from priprune_plugins.scenario.selection import Selection
 
 Distribution = Callable[..., None]
 

@@ -18,7 +18,7 @@ from priprune_plugins.messages import Observation
 from priprune_plugins.run.assemble import World
 from priprune_plugins.run.captures import CaptureStore
 from priprune_plugins.run.truth import TruthStore
-from priprune_plugins.scenario.sections import Scenario
+from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
 

@@ -20,7 +20,8 @@ from priprune_plugins.layout import Layout
 from priprune_plugins.messages import Facts
 from priprune_plugins.models.build import build_model
 from priprune_plugins.plugins import PluginHost, Registered
-from priprune_plugins.scenario.sections import AggregationSection, DataSection, Selection
+from priprune_plugins.scenario.sections import AggregationSection, DataSection
+from priprune_plugins.scenario.selection import Selection
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
 from priprune_plugins.simulation.algorithms.fednova import FedNova
