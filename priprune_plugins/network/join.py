@@ -9,10 +9,10 @@ from pathlib import Path
 from priprune_plugins.errors import Interrupted, PriPruneError, RunError, ScenarioError
 from priprune_plugins.network.checks import mapping, part, whole
 from priprune_plugins.network.connection import Connection, LostError
-from priprune_plugins.network.frames import FrameError
+from priprune_plugins.network.frames import Frame, FrameError
 from priprune_plugins.network.handshake import RefusedError, knock
 from priprune_plugins.network.identity import identity
-from priprune_plugins.network.inbox import SILENCE_SECONDS, Inbox
+from priprune_plugins.network.inbox import LAST, SILENCE_SECONDS, Inbox
 from priprune_plugins.network.joined import Joined
 from priprune_plugins.network.peer import FAILED
 from priprune_plugins.network.places import said
@@ -116,7 +116,10 @@ def _work(connection: Connection, joined: Joined, watcher: Watcher) -> None:
         if isinstance(error, KeyboardInterrupt) and inbox.lost is None:
             _tell(connection, "it was interrupted")
             raise Interrupted("interrupted; the server goes on without these clients", 2) from error
-        raise RunError(f"the server is gone: it {inbox.lost or error}") from error
+        inbox.rest()
+        if inbox.last is None:
+            raise RunError(f"the server is gone: it {inbox.lost or error}") from error
+        _heed(inbox.last)
     except FrameError as error:
         _tell(connection, str(error))
         raise RunError(f"the server speaks another language: {error}") from error
@@ -130,22 +133,31 @@ def _work(connection: Connection, joined: Joined, watcher: Watcher) -> None:
 def _answer(connection: Connection, inbox: Inbox, joined: Joined, watcher: Watcher) -> None:
     while True:
         frame = inbox.next()
-        match frame.kind:
-            case "done":
-                return
-            case "stopped":
-                raise RunError(f"the server stopped: {frame.value}")
-            case "refused":
-                raise ScenarioError(f"the server refuses: {mapping(frame.value, 'refusal').get('reason')}")
-            case "admitted":
-                joined.use_threads(whole(part(mapping(frame.value, "admission"), "threads"), "threads", least=1))
-                watcher.say("joined; waiting for the others")
-                continue
+        if frame.kind in LAST:
+            _heed(frame)
+            return
+        if frame.kind == "admitted":
+            joined.use_threads(whole(part(mapping(frame.value, "admission"), "threads"), "threads", least=1))
+            watcher.say("joined; waiting for the others")
+            continue
         answer = joined.answer(frame)
         if frame.kind == "clients":
             watcher.say(f"clients {said(sorted(joined.clients))} live here")
         if answer is not None:
             connection.send(answer)
+
+
+def _heed(last: Frame) -> None:
+    """End as the server's last words say.
+
+    Raises:
+        RunError: It stopped before the run was done.
+        ScenarioError: It does not let this process take part.
+    """
+    if last.kind == "stopped":
+        raise RunError(f"the server stopped: {last.value}")
+    if last.kind == "refused":
+        raise ScenarioError(f"the server refuses: {mapping(last.value, 'refusal').get('reason')}")
 
 
 def _tell(connection: Connection, reason: str) -> None:
