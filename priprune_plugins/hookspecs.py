@@ -97,7 +97,11 @@ class HookSpecs:
 
     @hookspec
     def on_server_receive(self, server: "Server", upload: "Upload") -> None:
-        """The server holds the upload, read-only; attackers get it without ``shared``, not-sent coordinates 0."""
+        """The server holds the upload, read-only; attackers get it without ``shared``, not-sent coordinates 0.
+
+        A plugin that needs certain extras and nothing else names them in an attribute ``collects``: it is shown the
+        uploads that hold one of them, and no vector is made for it of the others.
+        """
 
     @hookspec
     def on_aggregate_end(self, server: "Server") -> None:

@@ -32,13 +32,17 @@ class LiveWeights:
     @property
     def weights(self) -> Tensor:
         """``[D]``, live."""
-        self.taken = True
+        self.take()
         return self._weights
 
     @weights.setter
     def weights(self, value: Tensor) -> None:
-        self.taken = True
+        self.take()
         self._weights.copy_(checked_vector(value, self.layout, self._weights.dtype, f"{self.label}.weights"))
+
+    def take(self) -> None:
+        """Note that somebody takes hold of the weights."""
+        self.taken = True
 
     @property
     def mask(self) -> Tensor | None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from priprune_plugins.facts import Batch, Evaluation, Facts, LabelledSet, Split, State
 from priprune_plugins.live_weights import LiveWeights, checked_vector
+from priprune_plugins.pending_start import PendingStart
 
 
 class Server(LiveWeights):
@@ -65,6 +66,9 @@ class Client(LiveWeights):
         batches: This round's batches, ``(images [B, C, H, W], labels [B])`` each.
         initial: ``[D]`` the run's weights before round 0, which everybody derives from the seed; read-only.
         shown: The read-only gradients that are open, by name; the host's.
+        local_model: The same model, for the host: reading it here leaves no mark.
+        pending: What ``weights`` are to become and do not hold yet, or None; the host's.
+        ended: ``[D]`` a copy of the weights when training was done, or None where there is none; the host's.
     """
 
     label = "client"
@@ -96,12 +100,14 @@ class Client(LiveWeights):
         self.received = received
         self.start = received
         self.initial = initial
-        self._model = model
+        self.local_model = model
         self.batches = batches
         self.sent: dict[str, Tensor] = {}
         self._loss_grads: tuple[Tensor, ...] | None = None
         self.shown: dict[str, Tensor] = {}
         self._grad: Callable[[], Tensor] | None = None
+        self.pending: PendingStart | None = None
+        self.ended: Tensor | None = None
         self._states = states
         self._generators = generators
         self._evaluate = evaluate
@@ -109,8 +115,40 @@ class Client(LiveWeights):
     @property
     def model(self) -> nn.Module:
         # Its parameters are the weights.
-        self.taken = True
-        return self._model
+        self.take()
+        return self.local_model
+
+    def take(self) -> None:
+        self.settle()
+        super().take()
+
+    def settle(self) -> None:
+        """Write what the weights are to become; called by the host."""
+        if self.pending is not None:
+            pending, self.pending = self.pending, None
+            self.taken = self.taken or pending.composed
+            pending.write_()
+
+    def compose(self, own: Tensor, where: Tensor) -> None:
+        """Set the weights to ``own [D]`` where a bool ``where [D]`` is True; both stay as they are until training.
+
+        In ``on_local_train_start`` it costs less than an edit of ``weights``: the host composes while it loads, prunes
+        and copies what training starts from. All values have to be finite.
+        """
+        own = checked_vector(own, self.layout, self._weights.dtype, "own in client.compose")
+        where = checked_vector(where, self.layout, torch.bool, "where in client.compose")
+        if self.pending is not None:
+            self.pending.compose(own, where)
+            return
+        now = PendingStart(self.weights, self._weights)
+        now.compose(own, where)
+        now.write_()
+
+    @property
+    def trained(self) -> Tensor:
+        """``[D]`` the weights when local training was done, for ``before_upload``: may be kept, never written to."""
+        # Whoever holds the live weights may have changed them since the copy was made.
+        return self._weights.clone() if self.ended is None or self.taken else self.ended
 
     @property
     def loss_grad(self) -> Tensor:
@@ -150,6 +188,7 @@ class Client(LiveWeights):
 
     def evaluate(self, split: Split) -> Evaluation:
         """Return loss and accuracy of the current local weights on this client's own data."""
+        self.settle()
         return self._evaluate(split)
 
     def send(self, name: str, tensor: Tensor) -> None:

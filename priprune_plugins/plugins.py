@@ -146,10 +146,11 @@ class PluginHost:
 
     def on_server_receive(self, server: Server, upload: Upload) -> None:
         """Show the upload to everybody, not-sent coordinates 0; attackers get no ``shared`` and may only look."""
-        if not self._callers["on_server_receive"]:
+        callers = [(entry, caller) for entry, caller in self._callers["on_server_receive"] if _wants(entry, upload)]
+        if not callers:
             return
         seen = seen_by_server(upload)
-        for entry, caller in self._callers["on_server_receive"]:
+        for entry, caller in callers:
             if entry.kind != "attacks":
                 shown = replace(seen, shared=upload.shared)
                 self._call("on_server_receive", entry, caller, _tensors(shown), server=server, upload=shown)
@@ -275,6 +276,12 @@ class PluginHost:
         except (TypeError, ValueError) as error:
             raise PluginError(f"{entry} broke the upload in before_upload: {error}") from error
         return answer
+
+
+def _wants(entry: Registered, upload: Upload) -> bool:
+    """Return whether a plugin has to be shown an upload: it may name extras without which it does nothing."""
+    collects: Sequence[str] | None = getattr(entry.plugin, "collects", None)
+    return collects is None or any(name in upload.extras for name in collects)
 
 
 def seen_by_server(upload: Upload) -> Upload:

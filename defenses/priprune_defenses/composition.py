@@ -7,33 +7,25 @@ Learning", 2023, arXiv:2310.19958, Algorithm 3 line 7 and the text after equatio
 import torch
 from torch import Tensor
 
-from priprune_defenses.descent import as_number
-from priprune_plugins.masks import part_size
 from priprune_plugins.messages import State
 
 
-def keep(state: State, weights: Tensor, withheld: Tensor) -> None:
+def keep(state: State, weights: Tensor, withheld: Tensor, finite: bool = False) -> None:
     """Remember a client's trained ``weights [D]`` and the mask it uploaded with, in place of those of the time before.
 
     All weights and not the withheld ones only: the accuracy term asks of every coordinate whether the client's own
     value would have served it better. Weights that are not finite are not kept: they would return every time.
+
+    Args:
+        state: What the client remembers.
+        weights: ``[D]``, kept itself and not copied: nobody may write to it any more.
+        withheld: ``[D]`` bool.
+        finite: Whether all weights are known to be finite.
     """
-    if not torch.isfinite(weights.sum()):
+    if not (finite or torch.isfinite(weights.sum())):
         state.pop("own", None)
         return
-    # Into the memory that is there: a new vector a round costs more than the copy itself.
-    state["own"] = state["own"].copy_(weights) if "own" in state else weights.clone()
-    state["withheld"] = withheld
-
-
-def compose_(weights: Tensor, own: Tensor, chosen: Tensor) -> None:
-    """Set ``weights [D]`` to ``own`` exactly where ``chosen`` is True, in place."""
-    # lerp returns its ends exactly at the weights 0 and 1, and runs several times faster than where.
-    size = part_size(weights)
-    scratch = weights.new_empty(min(size, weights.numel()))
-    vectors = (torch.split(vector, size) for vector in (weights, own, chosen))
-    for part, value, flag in zip(*vectors, strict=True):
-        part.lerp_(value, as_number(flag, scratch[: flag.numel()]))
+    state["own"], state["withheld"] = weights, withheld
 
 
 def swap_(weights: Tensor, broadcast: Tensor, own: Tensor, before: Tensor, after: Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from priprune_plugins import Client, RunError
-from priprune_plugins.masks import above, num_kept
+from priprune_plugins.masks import above, num_kept, part_size
 from priprune_plugins.messages import State
 
 Nonfinite = Literal["stop", "reset"]
@@ -26,16 +26,29 @@ def withheld_by_alpha(client: Client, state: State, first: float, nonfinite: Non
     Raises:
         RunError: There is one, and ``nonfinite`` says to stop.
     """
-    preference = state["preference"]
-    withheld = above(preference, 0.0)
-    if not torch.isfinite(preference.sum()):
-        withheld |= _mended(client, state, first, nonfinite)
-    if client.mask is not None:
-        withheld &= client.mask
-    kept = withheld.numel() if client.mask is None else num_kept(client.mask)
-    if num_kept(withheld) == kept:
+    withheld, finite = _positive(state["preference"], client.mask)
+    if not finite:
+        mended = _mended(client, state, first, nonfinite)
+        withheld |= mended if client.mask is None else mended & client.mask
+    if num_kept(withheld) == (withheld.numel() if client.mask is None else num_kept(client.mask)):
         _logger.warning("priprune: client %d withholds everything in round %d", client.client_id, client.round_idx)
     return withheld
+
+
+def _positive(preference: Tensor, mask: Tensor | None) -> tuple[Tensor, bool]:
+    """Return ``[D]`` bool, where the preference is positive and the mask keeps, and whether all preferences are finite.
+
+    In parts: each is read once from memory.
+    """
+    positive, sums = torch.empty_like(preference, dtype=torch.bool), []
+    size = part_size(preference)
+    for start in range(0, preference.numel(), size):
+        part = slice(start, start + size)
+        flags = above(preference[part], 0.0, out=positive[part])
+        if mask is not None:
+            flags &= mask[part]
+        sums.append(preference[part].sum())
+    return positive, bool(torch.isfinite(torch.stack(sums)).all())
 
 
 def _mended(client: Client, state: State, first: float, nonfinite: Nonfinite) -> Tensor:

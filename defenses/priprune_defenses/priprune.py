@@ -58,21 +58,21 @@ class PriPrune(AlphaOptions):
     @hookimpl
     def on_local_train_start(self, client: Client) -> None:
         """Compose the start weights from the broadcast and the client's own (Algorithm 3, lines 2-7)."""
-        state = _recalled(client.state(self), client.weights.device)
+        state = _recalled(client.state(self), client.received.device)
         if "preference" not in state:
-            state["preference"] = torch.full_like(client.weights, self._first_preference())
+            state["preference"] = torch.full_like(client.received, self._first_preference())
         if "own" not in state:
             return
         if self.compose == "sample":
             state["sampled"] = self._sample(client, epoch=0)
         chosen = state["sampled"] if self.compose == "sample" else state["withheld"]
-        composition.compose_(client.weights, state["own"], chosen)
+        client.compose(state["own"], chosen)
 
     @hookimpl
     def on_local_step(self, client: Client) -> None:
         """Move alpha by one step (line 10); at the end of an epoch sample anew where asked to."""
         state = client.state(self)
-        layers = cut(client.layout, _CPU_CHUNK if client.weights.device.type == "cpu" else _GPU_CHUNK)
+        layers = cut(client.layout, _CPU_CHUNK if client.received.device.type == "cpu" else _GPU_CHUNK)
         sizes = layer_sizes(client.layout, client.mask)
         descend_(
             self._objective(sum(sizes)),
@@ -103,15 +103,16 @@ class PriPrune(AlphaOptions):
             # Training diverged, alpha with it; the host drops the upload and forgets this state.
             return None
         withheld = withheld_by_alpha(client, state, self._first_preference(), self.nonfinite)
-        composition.keep(state, client.weights, withheld)
+        trained = client.trained
+        composition.keep(state, trained, withheld, finite=trained is upload.weights)
         return upload.withhold(withheld)
 
     @hookimpl
     def on_client_evaluate(self, client: Client) -> None:
         """Evaluate what this client would use: the broadcast with its own values where it last withheld them."""
-        state = _recalled(client.state(self), client.weights.device)
+        state = _recalled(client.state(self), client.received.device)
         if "own" in state:
-            composition.compose_(client.weights, state["own"], state["withheld"])
+            client.compose(state["own"], state["withheld"])
 
     def _noise(self, client: Client, epoch: int) -> torch.Generator:
         return substream(client.generator(self), epoch)

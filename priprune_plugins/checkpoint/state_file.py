@@ -1,8 +1,7 @@
 """One file for one nested value: safetensors, the structure as JSON in its metadata, known by its sha256.
 
-The file is written tensor by tensor while it is hashed: the safetensors package's own writer copies every tensor twice,
-which takes four times as long. Reading maps the file: tensors are pages of it until they are written to, and writing to
-them never reaches the file.
+The file is written tensor by tensor while it is hashed. Reading maps the file: tensors are pages of it until they are
+written to, and writing to them never reaches the file.
 """
 
 import hashlib
@@ -13,22 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from priprune_plugins.checkpoint.plain import Packed, UnsavableError, pack, unpack
+from priprune_plugins.checkpoint.tensor_file import DTYPES, buffer, header
 
-_DTYPES = {
-    torch.float64: "F64",
-    torch.int64: "I64",
-    torch.float32: "F32",
-    torch.int32: "I32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 _CHUNK = 2**20
 
 
@@ -51,7 +38,7 @@ def write_state(path: Path, value: Any, name: str) -> str:
     header, order = _header(packed, name)
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for part in (header, *(_bytes(packed.tensors[index]) for index in order)):
+        for part in (header, *(buffer(packed.tensors[index]) for index in order)):
             digest.update(part)
             file.write(part)
     return digest.hexdigest()
@@ -59,25 +46,12 @@ def write_state(path: Path, value: Any, name: str) -> str:
 
 def _header(packed: Packed, name: str) -> tuple[bytes, Sequence[int]]:
     for tensor in packed.tensors:
-        if tensor.dtype not in _DTYPES:
+        if tensor.dtype not in DTYPES:
             raise UnsavableError(f"{name} holds a tensor of {tensor.dtype}")
     # Wide types first: every tensor then begins at a multiple of its own width, which mapping needs.
     order = sorted(range(len(packed.tensors)), key=lambda index: -packed.tensors[index].element_size())
-    entries: dict[str, Any] = {"__metadata__": {"document": json.dumps(packed.document)}}
-    start = 0
-    for index in order:
-        tensor = packed.tensors[index]
-        stop = start + tensor.numel() * tensor.element_size()
-        dtype, shape = _DTYPES[tensor.dtype], list(tensor.shape)
-        entries[str(index)] = {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
-        start = stop
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text, order
-
-
-def _bytes(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    named = [(str(index), packed.tensors[index]) for index in order]
+    return header(named, {"document": json.dumps(packed.document)}), order
 
 
 def read_state(path: Path, sha256: str, device: torch.device) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from priprune_plugins.checkpoint.durable import replace_durably, sync, write_durably
+from priprune_plugins.checkpoint.tensor_file import named_parts
 from priprune_plugins.errors import ScenarioError
 
 
@@ -70,10 +70,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
     It is on the disk before it has its name: a line that speaks of it, or a checkpoint, may be written next.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Two processes may write one entry of a shared cache at once.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(plain, temporary, metadata=None if about is None else {"about": json.dumps(about)})
+    with temporary.open("wb") as file:
+        for part in named_parts(tensors, None if about is None else {"about": json.dumps(about)}):
+            file.write(part)
     sync(temporary)
     replace_durably(temporary, path)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from typing import Literal
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from priprune_plugins.masks import applied, chosen, part_size
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.codecs import Codec
+from priprune_plugins.simulation.filled_mean import FilledMean, Mean, terms
 
 with root_logger_untouched():
     from fedlab.utils.aggregator import Aggregators
@@ -79,6 +79,30 @@ def _fill(
     return torch.where(holders > 0, total / holders.clamp_min(torch.finfo(holders.dtype).tiny), previous)
 
 
+def filled_mean(
+    vectors: Sequence[Tensor],
+    present: Sequence[Tensor | None],
+    server_weights: Tensor,
+    policy: Absent,
+    shares: Sequence[float],
+) -> Mean:
+    """Return the mean over weights as they were sent that equals, bit for bit, the mean after :func:`fill_absent`.
+
+    Where nobody sent a coordinate it gives the server's own value, but under ``zeros``.
+
+    Args:
+        vectors: ``[D]`` weights per client.
+        present: Per client ``[D]`` bool, or None.
+        server_weights: ``[D]`` dense weights of the server.
+        policy: See :func:`fill_absent`.
+        shares: Weight of each client in the mean.
+    """
+    if all(sent is None for sent in present):
+        return running_mean
+    fill = _fill([[vector] for vector in vectors], present, Codec(), server_weights, policy, shares)
+    return FilledMean(present, fill, None if policy == "zeros" else server_weights)
+
+
 def unsent(present: Sequence[Tensor | None]) -> Tensor | None:
     """Return the positions ``[n]`` that no client sent, or None where every coordinate came from somebody."""
     masks = list({id(sent): sent for sent in present}.values())
@@ -96,15 +120,14 @@ def running_mean(vectors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
     A group's mean, the very same tensor several times, is added once with all its shares.
     """
-    grouped = [list(same) for _, same in groupby(zip(vectors, shares, strict=True), key=lambda pair: id(pair[0]))]
-    terms = [(same[0][0], sum(share for _, share in same)) for same in grouped]
-    mean, size = torch.empty_like(terms[0][0]), part_size(terms[0][0].reshape(-1))
+    summed = terms(vectors, shares, [None] * len(vectors))
+    mean, size = torch.empty_like(summed[0].vector), part_size(summed[0].vector.reshape(-1))
     # In parts on CPU: the sum so far stays in a core's cache, and each vector is read once.
-    in_parts = (torch.split(vector.reshape(-1), size) for vector, _ in terms)
+    in_parts = (torch.split(term.vector.reshape(-1), size) for term in summed)
     for part, first, *others in zip(torch.split(mean.view(-1), size), *in_parts, strict=True):
-        torch.mul(first, terms[0][1], out=part)
-        for other, (_, share) in zip(others, terms[1:], strict=True):
-            part.add_(other, alpha=share)
+        torch.mul(first, summed[0].share, out=part)
+        for other, term in zip(others, summed[1:], strict=True):
+            part.add_(other, alpha=term.share)
     return mean
 
 
@@ -121,12 +144,14 @@ def weighted_mean(
     shares: Sequence[float],
     weighting: Literal["samples", "uniform"],
     order: Literal["running", "stock"],
+    mean_of: Mean = running_mean,
 ) -> Iterator[None]:
     """Inside the block FedLab's unweighted mean weights its clients and sums as the scenario says.
 
     Every FedLab handler averages through ``Aggregators.fedavg_aggregate``; replacing that function reaches all of them
     without rewriting any. With uniform weights and the stock order it is left alone, so that its bits are FedLab's; on
-    a GPU stock FedLab multiplies by weights on the CPU and fails, so there the weights are passed.
+    a GPU stock FedLab multiplies by weights on the CPU and fails, so there the weights are passed. ``mean_of`` adds up
+    in the running order.
     """
     stock = Aggregators.fedavg_aggregate
     if order == "stock" and weighting == "uniform" and packs[0][0].device.type == "cpu":
@@ -141,7 +166,7 @@ def weighted_mean(
         if order == "stock":
             mean: Tensor = stock(list(vectors), torch.tensor(used, device=vectors[0].device))
             return mean
-        return running_mean(vectors, [float(share) / float(sum(used)) for share in used])
+        return mean_of(vectors, [float(share) / float(sum(used)) for share in used])
 
     Aggregators.fedavg_aggregate = staticmethod(aggregate)
     try:

@@ -54,7 +54,7 @@ class BufferKeeper:
         self.policy = policy
         self.server = read_buffers(model)
         self.clients: dict[int, Buffers] = {}
-        self._before: Buffers | None = None
+        self._before: dict[int, Buffers | None] = {}
 
     def start(self, client_id: int) -> Buffers:
         """Return what a client's training starts from."""
@@ -68,7 +68,7 @@ class BufferKeeper:
         if self.policy == "average":
             return final
         if keep:
-            self._before = self.clients.get(client_id)
+            self._before[client_id] = self.clients.get(client_id)
             self.clients[client_id] = final
         return {}
 
@@ -76,13 +76,15 @@ class BufferKeeper:
         """Take back the last :meth:`finish` of a client whose upload was dropped."""
         if self.policy != "local" or client_id not in self.clients:
             return
-        if self._before is None:
+        before = self._before.pop(client_id)
+        if before is None:
             del self.clients[client_id]
         else:
-            self.clients[client_id] = self._before
+            self.clients[client_id] = before
 
     def aggregate(self, received: Sequence[Mapping[str, Tensor]], shares: Sequence[float]) -> None:
         """Take the round's uploads into the server's buffers."""
+        self._before.clear()
         if self.policy == "average" and received and received[0]:
             self.server = mean_buffers(received, shares)
 

@@ -13,6 +13,7 @@ from priprune_plugins.generators import generator, seeded_globals
 from priprune_plugins.masks import applied, apply_
 from priprune_plugins.memory import keep_freed
 from priprune_plugins.messages import Client, Facts, Upload
+from priprune_plugins.pending_start import PendingStart
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.batches import ClientBatches, RoundDataset
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
@@ -21,7 +22,7 @@ from priprune_plugins.simulation.seat import Seat
 from priprune_plugins.simulation.sent import Sent, withheld_figures
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.steps import Steps
-from priprune_plugins.simulation.training_start import pruned_start_
+from priprune_plugins.simulation.training_start import start_
 from priprune_plugins.simulation.visits import Underway, Uploaded, Visit
 
 __all__ = ["ClientRunner", "Visit"]
@@ -202,12 +203,13 @@ class ClientRunner:
         return self.training.epochs if visit.steps is None else 1
 
     def _begin(self, visit: Visit, client: Client, seat: Seat) -> None:
-        self.load(visit, seat)
         if not visit.host.implements("on_local_train_start"):
+            self.load(visit, seat)
             return
+        load_buffers_(seat.model, self.buffers.start(visit.client_id))
+        client.pending = PendingStart(seat.weights, visit.payload[0])
         visit.host.on_local_train_start(client)
-        if client.taken or client.mask is not visit.mask:
-            client.start = pruned_start_(client.vector, client.mask, client.received, visit.mask)
+        client.start = start_(client, visit.mask)
 
     def _train(self, visit: Visit, client: Client) -> list[Tensor]:
         on_step = visit.host.on_local_step if visit.host.implements("on_local_step") else None
@@ -241,6 +243,7 @@ class ClientRunner:
         visit, client = underway.visit, underway.client
         trained = pack[0]
         upload = self._upload(visit, client, pack, edited)
+        client.ended = pack[0] if self.algorithm.codec.form == "weights" else None
         final = self._followed(client, upload, visit.host.before_upload(client, upload))
         present = _present(client.mask, final.shared)
         encoded = self.algorithm.codec.encode(pack, upload.weights, final.weights, final.extras, client.received)
@@ -280,7 +283,7 @@ class ClientRunner:
             num_samples=client.num_samples,
             weights=codec.weights(pack, client.received),
             extras={**extras, **client.sent},
-            buffers=self.buffers.finish(visit.client_id, client.model, visit.keep),
+            buffers=self.buffers.finish(visit.client_id, client.local_model, visit.keep),
         )
 
 

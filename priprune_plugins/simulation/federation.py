@@ -1,6 +1,6 @@
 """The server's side of a round: broadcast, clients in id order, FedLab's aggregation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,14 @@ from priprune_plugins.masks import applied, apply_
 from priprune_plugins.messages import Evaluation, Facts, LabelledSet, Server, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.scenario.sections import AggregationSection
-from priprune_plugins.simulation.aggregation import Absent, fill_absent, normalised, unsent, weighted_mean
+from priprune_plugins.simulation.aggregation import Absent, fill_absent, filled_mean, normalised, unsent, weighted_mean
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
 from priprune_plugins.simulation.crew import MakeCrew, OneByOne
 from priprune_plugins.simulation.elsewhere import Elsewhere
 from priprune_plugins.simulation.evaluation import evaluate
+from priprune_plugins.simulation.flat_fedlab import only_averages
 from priprune_plugins.simulation.group_training import train_in_groups
 from priprune_plugins.simulation.layer_density import MaskMeter, changed_share
 from priprune_plugins.simulation.secure_sums import SecureSums
@@ -163,31 +164,39 @@ class Federation:
             steps=self.setting.steps,
         )
 
-    def train(self, client_ids: Sequence[int], seen: Callable[[Sent], None] | None = None) -> list[Sent]:
+    def train(
+        self,
+        client_ids: Sequence[int],
+        seen: Callable[[Sent], None] | None = None,
+        wanted: Collection[int] | None = None,
+    ) -> list[Sent]:
         """Let clients train in the order given, show each upload to the server, return those that are finite.
 
         What is returned holds what the aggregation needs; ``seen`` gets everything.
 
         Args:
             client_ids: In id order, unless the order itself is under test.
-            seen: Called with each finite upload before the next client trains, or with each group's after the last.
+            seen: Called with each finite upload of these before the next client trains, or with each group's after the
+                last; what is behind an upload is known of these only.
+            wanted: Whose uploads ``seen`` gets; None = everybody's.
 
         Raises:
             RunError: An upload is not finite and ``aggregation.nonfinite`` is ``stop``.
         """
+        observed = frozenset(client_ids if wanted is None else wanted) if seen is not None else frozenset()
         if self.sums is not None:
-            return train_in_groups(self, self.sums, client_ids, seen)
+            return train_in_groups(self, self.sums, client_ids, seen if observed else None)
         received: list[Sent] = []
-        for sent in self.trained(client_ids, seen is not None):
+        for sent in self.trained(client_ids, observed):
             self.host.on_server_receive(self.server, sent.upload)
-            if seen is not None:
+            if seen is not None and observed.issuperset(sent.upload.client_ids):
                 seen(sent)
             received.append(sent.to_aggregate(self.setting.algorithm.codec.extras))
         return sorted(received, key=lambda sent: sent.upload.client_ids)
 
-    def trained(self, client_ids: Sequence[int], observed: bool) -> Iterator[Sent]:
+    def trained(self, client_ids: Sequence[int], observed: Collection[int]) -> Iterator[Sent]:
         """Let clients train, in the order given, and yield what each sends; what is not finite is dropped."""
-        visits = [replace(self.visit(client_id), observed=observed) for client_id in client_ids]
+        visits = [replace(self.visit(client_id), observed=client_id in observed) for client_id in client_ids]
         for client_id, sent in zip(client_ids, self.crew.run(visits), strict=True):
             if sent is None:
                 self.lost += 1
@@ -217,6 +226,9 @@ class Federation:
 
     def _aggregate(self, received: Sequence[Sent]) -> None:
         section, codec, shares = self.setting.aggregation, self.setting.algorithm.codec, self._shares(received)
+        if section.sum == "running" and codec.form == "weights" and only_averages(self.handler):
+            self._average(received, shares)
+            return
         packs = fill_absent(
             [self._reopened(sent) for sent in received],
             [sent.present for sent in received],
@@ -232,6 +244,15 @@ class Federation:
         if kept is not None and before is not None:
             # A mean of equal values differs in the last bits, which would drift over thousands of rounds.
             self.server.weights[kept] = before
+
+    def _average(self, received: Sequence[Sent], shares: Sequence[float]) -> None:
+        """Aggregate where that is a mean of weights: what is absent is filled while it is added up."""
+        section, codec = self.setting.aggregation, self.setting.algorithm.codec
+        packs, present = [sent.pack for sent in received], [sent.present for sent in received]
+        vectors = [pack[0] for pack in packs]
+        mean = filled_mean(vectors, present, self.server.weights, self.setting.absent, shares)
+        with weighted_mean(packs, codec, shares, section.weighting, section.sum, mean):
+            self.handler.load_round(packs, shares)
 
     def _shares(self, received: Sequence[Sent]) -> list[float]:
         # A group's mean stands once for each of its clients.

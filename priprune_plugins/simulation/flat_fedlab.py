@@ -137,6 +137,11 @@ class FlatHandler(FlatModelMixin):
         self.round: int = self.round + 1
 
 
+def only_averages(handler: Any) -> bool:
+    """Return whether a round is to this handler the mean of the first elements of its packs, and nothing else."""
+    return not any(is_overridden(type(handler), method) for method in ("load", "global_update"))
+
+
 def is_overridden(handler_class: type, method: str) -> bool:
     """Return whether a SyncServerHandler has a ``method`` of its own."""
     return getattr(handler_class, method) is not getattr(SyncServerHandler, method)

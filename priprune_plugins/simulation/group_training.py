@@ -30,7 +30,7 @@ def train_in_groups(
     memories: dict[int, dict[str, Any]] = {}
     if federation.setting.algorithm.stateful:
         memories = {client_id: deepcopy(dict(federation.states.algorithm(client_id))) for client_id in client_ids}
-    sent = federation.trained(client_ids, seen is not None)
+    sent = federation.trained(client_ids, () if seen is None else client_ids)
     held = [one if seen is not None else replace(one, start=one.received) for one in sent]
     received: list[Sent] = []
     for group in sums.groups(held):

@@ -119,33 +119,42 @@ def withheld_figures(upload: Upload, mask: Tensor | None, start: Tensor, end: Te
     """
     if upload.shared is None:
         return torch.zeros(4, dtype=torch.float64, device=start.device)
-    withheld = upload.shared.logical_not() if mask is None else torch.gt(mask, upload.shared)
-    left = torch.full_like(start[:1], upload.shared.numel(), dtype=torch.float64) if mask is None else _count(mask)
-    return torch.cat([_count(withheld), left, _masses(start, end, None if pruned else mask, withheld)])
-
-
-def _count(mask: Tensor) -> Tensor:
-    """Return ``[1]`` float64; on CPU by numpy, several times faster."""
-    if mask.device.type == "cpu":
-        return torch.tensor([num_kept(mask)], dtype=torch.float64)
-    return mask.count_nonzero().double().unsqueeze(0)
-
-
-def _masses(start: Tensor, end: Tensor, mask: Tensor | None, withheld: Tensor) -> Tensor:
-    """Return ``[2]`` float64: the L1 norm of ``start - end`` where ``mask`` keeps, and where it was withheld.
-
-    In parts: a temporary of ``D`` numbers costs more time on CPU in page faults than the sums.
-    """
     size = part_size(start)
-    change, flags = start.new_empty(2, min(size, start.numel()))
-    vectors = [start, end, withheld, *([] if mask is None else [mask])]
-    sums = []
-    for before, after, gone, *kept in zip(*(torch.split(vector, size) for vector in vectors), strict=True):
-        moved = torch.sub(before, after, out=change[: gone.numel()]).abs_()
-        lost = torch.dot(moved, _numbers(gone, flags))
-        sums.append(torch.stack([torch.dot(moved, _numbers(kept[0], flags)) if kept else moved.sum(), lost]))
-    return torch.stack(sums).sum(0, dtype=torch.float64)
+    withheld: list[Tensor] = []
+    masses: list[Tensor] = []
+    room = start.new_empty(2, min(size, start.numel()))
+    # In parts: a temporary of D numbers costs more time on CPU in page faults than the sums.
+    for first in range(0, start.numel(), size):
+        part = slice(first, first + size)
+        kept, shared = None if mask is None else mask[part], upload.shared[part]
+        withheld.append(shared.logical_not() if kept is None else torch.gt(kept, shared))
+        masses += _masses(start[part], end[part], None if pruned else kept, withheld[-1], room)
+    left = torch.full_like(start[:1], start.numel(), dtype=torch.float64) if mask is None else _count([mask])
+    return torch.cat([_count(withheld), left, torch.stack(masses).view(-1, 2).sum(0, dtype=torch.float64)])
+
+
+def _count(parts: Sequence[Tensor]) -> Tensor:
+    """Return ``[1]`` float64, how many are True of all parts; on CPU by numpy, several times faster."""
+    if parts[0].device.type == "cpu":
+        return torch.tensor([sum(num_kept(part) for part in parts)], dtype=torch.float64)
+    return torch.stack([part.count_nonzero() for part in parts]).sum().double().unsqueeze(0)
+
+
+def _masses(start: Tensor, end: Tensor, mask: Tensor | None, withheld: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the L1 norm of ``start - end`` where ``mask`` keeps, and where it was withheld.
+
+    Args:
+        start: ``[n]`` weights when training began.
+        end: ``[n]`` weights when it was done.
+        mask: ``[n]`` bool, or None.
+        withheld: ``[n]`` bool.
+        room: ``[2, n]`` or longer, overwritten.
+    """
+    change, flags = room[:, : start.numel()]
+    moved = torch.sub(start, end, out=change).abs_()
+    lost = torch.dot(moved, _numbers(withheld, flags))
+    return (moved.sum() if mask is None else torch.dot(moved, _numbers(mask, flags))), lost
 
 
 def _numbers(mask: Tensor, scratch: Tensor) -> Tensor:
-    return scratch[: mask.numel()].copy_(mask.view(torch.uint8))
+    return scratch.copy_(mask.view(torch.uint8))

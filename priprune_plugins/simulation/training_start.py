@@ -4,6 +4,30 @@ import torch
 from torch import Tensor
 
 from priprune_plugins.masks import apply_, part_size, same_bits
+from priprune_plugins.messages import Client
+
+
+def start_(client: Client, received_mask: Tensor | None) -> Tensor:
+    """Make the live weights those that training starts from, and return what these are.
+
+    Args:
+        client: Has run ``on_local_train_start``.
+        received_mask: ``[D]`` bool, the server's mask, which has pruned the broadcast, or None.
+
+    Returns:
+        ``[D]``: the broadcast itself where nobody changed a weight, else a copy of the weights.
+    """
+    pending, client.pending = client.pending, None
+    unpruned = client.mask is not received_mask
+    if pending is None:
+        vector, received = client.vector, client.received
+        return pruned_start_(vector, client.mask, received, received_mask) if client.taken or unpruned else received
+    if not (pending.composed or unpruned):
+        pending.write_()
+        return client.received
+    start = torch.empty_like(client.vector)
+    pending.write_(client.mask, start)
+    return start
 
 
 def pruned_start_(weights: Tensor, mask: Tensor | None, received: Tensor, received_mask: Tensor | None) -> Tensor:

@@ -54,17 +54,26 @@ class LabelledScores(Targets):
         """Clients that the setup round must have: none, one, or those that the host samples (None)."""
         return {"public": (), "client": (self.client_id,), "clients": None}[self.source]
 
+    @property
+    def collects(self) -> tuple[str, ...]:
+        """The only extras that the server needs."""
+        return (self._extra,)
+
+    @property
+    def _extra(self) -> str:
+        return f"{self.kind}_scores"
+
     @hookimpl
     def on_setup_round(self, client: Client) -> None:
         """Send this client's scores, where they are asked for."""
         if self.source == "clients" or (self.source == "client" and client.client_id == self.client_id):
             scores = self.scores(client.model, client.layout, client.weights, client.batches)
-            client.send(f"{self.kind}_scores", scores)
+            client.send(self._extra, scores)
 
     @hookimpl
     def on_server_receive(self, server: Server, upload: Upload) -> None:
         """Add up the clients' scores."""
-        gather(server.state(self), f"{self.kind}_scores", upload)
+        gather(server.state(self), self._extra, upload)
 
     @hookimpl
     def on_round_start(self, server: Server) -> None:
@@ -84,7 +93,7 @@ class LabelledScores(Targets):
         return self.scores(server.facts.build_model(), server.layout, server.weights, chunks(server.public))
 
     def _client_scores(self, server: Server) -> Tensor:
-        scores = gathered(server.state(self), f"{self.kind}_scores", server.layout)
+        scores = gathered(server.state(self), self._extra, server.layout)
         if scores is None:
             wanted = f"client {self.client_id}" if self.source == "client" else "any client"
             raise ScenarioError(

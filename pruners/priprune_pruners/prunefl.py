@@ -31,7 +31,7 @@ from priprune_pruners.layer_seconds import COMM_SECONDS, Seconds, layer_seconds
 from priprune_pruners.selection import select
 from priprune_pruners.timed_choice import TimedChoice, within_rate
 
-_GRADIENTS = "prunefl_squared_gradients"
+_GRADIENTS, _MASK, _WEIGHTS = "prunefl_squared_gradients", "prunefl_mask", "prunefl_weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,7 @@ class PruneFL:
     criterion: ClassVar[str] = "squared gradient per second, magnitude"
     cycle: ClassVar[str] = "iterative"
     sides: ClassVar[tuple[str, ...]] = ("server", "client")
+    collects: ClassVar[tuple[str, ...]] = (_GRADIENTS, _MASK)
 
     rate: Rate = 0.3
     stop: Literal["rate", "ratio"] = "rate"
@@ -106,8 +107,8 @@ class PruneFL:
         weights, mask = initially_pruned(
             client.model, client.layout, client.weights, client.batches, facts.lr, facts.num_classes, reconfigure, plan
         )
-        client.send("prunefl_mask", mask)
-        client.send("prunefl_weights", weights)
+        client.send(_MASK, mask)
+        client.send(_WEIGHTS, weights)
 
     @hookimpl
     def on_round_start(self, server: Server) -> None:
@@ -131,7 +132,7 @@ class PruneFL:
             state["round_gradient"] = torch.cat(client.loss_grads) if earlier is None else _plus(earlier, client)
             return
         if "squared" not in state:
-            state["squared"] = torch.zeros_like(client.weights)
+            state["squared"] = torch.zeros_like(client.received)
         images = sum(labels.numel() for _, labels in client.batches)
         gradients = client.loss_grads if earlier is None else client.layout.layers(_plus(earlier, client))
         for total, gradient in zip(client.layout.layers(state["squared"]), gradients, strict=True):
@@ -148,7 +149,7 @@ class PruneFL:
         """Take over the first stage; add up squared gradients."""
         state = server.state(self)
         gather(state, _GRADIENTS, upload)
-        if "prunefl_mask" in upload.extras:
+        if _MASK in upload.extras:
             self._take_over(server, upload)
 
     @hookimpl
@@ -170,8 +171,8 @@ class PruneFL:
 
     def _take_over(self, server: Server, upload: Upload) -> None:
         sent = torch.ones_like(server.layout.prunable) if upload.shared is None else upload.shared
-        server.weights = torch.where(sent, upload.extras["prunefl_weights"], server.weights)
-        mask = torch.where(sent, upload.extras["prunefl_mask"].to(torch.bool), True)
+        server.weights = torch.where(sent, upload.extras[_WEIGHTS], server.weights)
+        mask = torch.where(sent, upload.extras[_MASK].to(torch.bool), True)
         server.state(self)["mask"] = within_rate(server.weights, mask, server.layout.prunable, self.rate)
 
     def _reconfigures(self, round_idx: int) -> bool:

@@ -1,15 +1,6 @@
 import torch
 
-from priprune_defenses.composition import compose_, keep, swap_
-
-
-def test_chosen_coordinates_take_the_own_value_bit_for_bit() -> None:
-    draws = torch.Generator().manual_seed(0)
-    broadcast, own = torch.randn(2, 1000, generator=draws)
-    chosen = torch.rand(1000, generator=draws) < 0.5
-    weights = broadcast.clone()
-    compose_(weights, own * 1e-6, chosen)
-    assert torch.equal(weights, torch.where(chosen, own * 1e-6, broadcast))
+from priprune_defenses.composition import keep, swap_
 
 
 def test_swapping_masks_keeps_what_was_trained() -> None:

@@ -351,3 +351,31 @@ def test_an_attack_needs_a_result() -> None:
         PluginHost([entry(OnlyWatching(), "attacks")])
     with pytest.raises(PluginError, match="pruner p implements identify, which only attacks may"):
         PluginHost([entry(identifying(None).plugin, "pruners")])
+
+
+def test_a_plugin_that_collects_extras_is_shown_the_uploads_that_hold_one(server: Server) -> None:
+    shown: list[tuple[str, ...]] = []
+
+    class Collector:
+        collects = ("scores", "masks")
+
+        @hookimpl
+        def on_server_receive(self, server: Server, upload: Upload) -> None:
+            shown.append(tuple(upload.extras))
+
+    host = PluginHost([entry(Collector())])
+    for extras in ({}, {"other": torch.ones(6)}, {"masks": torch.ones(6), "other": torch.ones(6)}):
+        host.on_server_receive(server, Upload((0,), 0, 1, torch.ones(6), extras=extras))
+    assert shown == [("masks", "other")]
+
+
+def test_a_client_composes_at_once_where_nothing_is_pending(client: Client) -> None:
+    client.compose(torch.full((6,), 9.0), torch.tensor([True, False] * 3))
+    assert client.weights.tolist() == [9, 1, 9, 3, 9, 5] and client.received.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_a_client_keeps_of_its_training_follows_an_edit_of_the_live_weights(client: Client) -> None:
+    client.ended = torch.ones(6)
+    assert client.trained is client.ended
+    client.weights[0] = 7
+    assert client.trained.tolist() == [7, 1, 2, 3, 4, 5]

@@ -10,6 +10,7 @@ from torch import nn
 from priprune_plugins.generators import generator
 from priprune_plugins.models.build import build_model
 from priprune_plugins.models.resnet import ResNet18
+from priprune_plugins.simulation.buffers import BufferKeeper
 from priprune_plugins.simulation.federation import Federation
 
 
@@ -77,3 +78,20 @@ def test_server_estimates_on_public_data_at_its_own_weights(federation: Callable
     maps = nn.functional.conv2d(data.test.images, weights["0.weight"], weights["0.bias"])
     parts = torch.stack([part.mean((0, 2, 3)) for part in torch.split(maps, 256)])
     assert torch.allclose(federated.buffers.server["1.running_mean"], parts.mean(0), atol=1e-5)
+
+
+def test_each_of_several_clients_that_are_dropped_at_once_gets_its_own_statistics_back() -> None:
+    net = nn.BatchNorm1d(1)
+    keeper = BufferKeeper("local", net)
+
+    def finish(client_id: int, mean: float) -> None:
+        net.running_mean.fill_(mean)
+        keeper.finish(client_id, net, keep=True)
+
+    for client_id in (1, 2):
+        finish(client_id, float(client_id))
+    for client_id in (1, 2, 3):
+        finish(client_id, float("nan"))
+    for client_id in (1, 2, 3):
+        keeper.undo(client_id)
+    assert {client: float(buffers["running_mean"]) for client, buffers in keeper.clients.items()} == {1: 1.0, 2: 2.0}

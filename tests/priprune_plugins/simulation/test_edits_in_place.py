@@ -67,6 +67,48 @@ def test_an_edit_in_place_is_seen_however_it_is_made(federation: Callable[..., F
     assert torch.equal(late[1], late[2])
 
 
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """Takes half of every second value of the broadcast, and looks at the weights, or the model, or neither."""
+
+    looks_at: Literal["weights", "model", "loss", "nothing"]
+
+    @hookimpl
+    def on_local_train_start(self, client: Client) -> None:
+        client.compose(client.received * 0.5, torch.arange(client.received.numel()) % 2 == 0)
+        if self.looks_at == "weights":
+            client.state(self)["sum"] = float(client.weights.sum())
+        elif self.looks_at == "model":
+            client.state(self)["sum"] = sum(float(p.detach().sum()) for p in client.model.parameters())
+        elif self.looks_at == "loss":
+            client.evaluate("train")
+
+
+@pytest.mark.parametrize("looks_at", ["weights", "model", "loss", "nothing"])
+def test_composed_weights_are_what_everybody_sees_and_what_training_starts_from(
+    federation: Callable[..., Federation], looks_at: Literal["weights", "model", "loss", "nothing"]
+) -> None:
+    plugin = Composed(looks_at)
+    federated = federation(plugins=(Registered("defenses", "h", "defenses[0]:h", plugin),))
+    weights, start, received = uploaded(federated)
+    even = torch.arange(received.numel()) % 2 == 0
+    assert torch.equal(start, torch.where(even, received * 0.5, received))
+    edited, *_ = uploaded(federation(plugins=(Registered("defenses", "h", "defenses[0]:h", HalvesEven()),)))
+    assert torch.equal(weights, edited)
+    if looks_at in ("weights", "model"):
+        seen = federated.states.of(plugin, 1)["sum"]
+        assert seen == pytest.approx(float(start.sum()), abs=1e-4)
+
+
+@dataclass(frozen=True, eq=False)
+class HalvesEven:
+    """Makes the same edit as ``Composed``, in the live weights."""
+
+    @hookimpl
+    def on_local_train_start(self, client: Client) -> None:
+        client.weights[::2] *= 0.5
+
+
 def test_hooks_that_touch_nothing_leave_the_bytes(federation: Callable[..., Federation], algorithm: Algorithm) -> None:
     plugins = (Registered("defenses", "h", "defenses[0]:h", Halves("nothing", "end")),)
     (plain, *_), (idle, *_) = uploaded(federation(algorithm)), uploaded(federation(algorithm, plugins))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -304,3 +306,19 @@ def test_pruned_coordinates_are_zero_in_a_clients_evaluated_model(federation: Ca
     federated.test_client(3)
     assert not federated.runner.trainer.flat[1::2].any()
     assert federated.runner.trainer.flat[::2].all()
+
+
+def test_what_is_behind_an_upload_is_asked_for_only_where_it_is_kept(federation: Callable[..., Federation]) -> None:
+    federated = federation(steps=1)
+    ids = federated.start_round(0)[:3]
+    asked: list[tuple[int, bool]] = []
+    shown: list[int] = []
+    run = federated.crew.run
+
+    def noting(visits: Any) -> Any:
+        asked.extend((visit.client_id, visit.observed) for visit in visits)
+        return run(visits)
+
+    federated.crew = SimpleNamespace(run=noting)
+    federated.train(ids, lambda sent: shown.extend(sent.upload.client_ids), ids[1:2])
+    assert asked == [(ids[0], False), (ids[1], True), (ids[2], False)] and shown == [ids[1]]
