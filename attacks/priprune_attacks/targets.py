@@ -90,8 +90,9 @@ def pseudo_gradient(
 ) -> Target:
     """Return ``(reference - upload) / (lr * steps)``, the mean gradient over the local steps, from the reference on.
 
-    What the server knows was added to each step's gradient, SCAFFOLD's control variates, is subtracted; where steps
-    are unrolled it moves their weights, and FedProx's term is part of them.
+    What the server knows was added to each step's gradient, SCAFFOLD's control variates or FedDyn's memory, is
+    subtracted, as much of it as a pull to the start (FedProx's, FedDyn's) leaves of each step; where steps are unrolled
+    both are part of them, and where they count as one, so much less than all of them counts.
 
     Args:
         observation: What the server holds.
@@ -105,12 +106,14 @@ def pseudo_gradient(
     point = observation.broadcast if reference == "broadcast" else observation.server_weights
     kept = compared(observation, mask, fill)
     steps = LocalSteps.of(observation, masked=mask != "none")
-    gradient = (point - filled_upload(observation, fill)) / (steps.lr * steps.count)
+    unrolled, left = unroll and steps.count > 1, sum(steps.shares(steps.count))
+    counted = steps.count if unrolled else left
+    gradient = (point - filled_upload(observation, fill)) / (steps.lr * counted)
     if observation.offset is not None:
-        gradient = gradient - observation.offset
+        gradient = gradient - observation.offset * (left / counted)
     if kept is not None:
         gradient = gradient.masked_fill_(~kept, 0.0)
-    return Target(point, gradient, kept, steps) if unroll and steps.count > 1 else Target(point, gradient, kept)
+    return Target(point, gradient, kept, steps) if unrolled else Target(point, gradient, kept)
 
 
 def literal_target(observation: Observation) -> Target:

@@ -12,8 +12,9 @@ from typing import Any
 from priprune_plugins.cluster.visits import Broadcast, Job, Left
 from priprune_plugins.cluster.worker import warn_again
 from priprune_plugins.cluster.workers import Answer, RayWorkers
-from priprune_plugins.errors import PriPruneError, RunError, ScenarioError
+from priprune_plugins.errors import PriPruneError, RunError
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
+from priprune_plugins.simulation.crew import check_portable
 from priprune_plugins.simulation.sent import Sent
 
 RETRIES = 3
@@ -49,11 +50,7 @@ class RayCrew:
     """
 
     def __init__(self, workers: RayWorkers, runner: ClientRunner) -> None:
-        if not runner.algorithm.portable:
-            name = type(runner.algorithm).__name__.lower()
-            raise ScenarioError(
-                f"--ray: what the trainer of {name} keeps of one client is not known; run without --ray"
-            )
+        check_portable(runner, "--ray")
         workers.connect()
         self._workers, self._ray, self._runner = workers, workers.ray, runner
         self._idle: list[Any] = []
@@ -62,7 +59,7 @@ class RayCrew:
 
     def run(self, visits: Sequence[Visit]) -> Iterator[Sent | None]:
         """Yield what each visit leaves, in the order given."""
-        if not all(visit.keep for visit in visits):
+        if not visits or not all(visit.keep for visit in visits):
             yield from map(self._runner.run, visits)
             return
         first, runner = visits[0], self._runner

@@ -1,16 +1,20 @@
 """A worker: one process with one resident model, which carries out visits for a driver."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from priprune_plugins.cluster.visits import Broadcast, Job, Left
 from priprune_plugins.errors import PriPruneError
+from priprune_plugins.messages import Run
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import make_federation, make_plugins, make_world
+from priprune_plugins.scenario.options import resolved
 from priprune_plugins.scenario.whole import Scenario
 
 # A logger's name and what it said.
@@ -30,7 +34,11 @@ class Worker:
         plugins = make_plugins(scenario)
         world = make_world(scenario, plugins)
         self._device = world.device
-        self._federation = make_federation(scenario, plugins, world, PluginHost(plugins.hooked))
+        self._scratch = tempfile.TemporaryDirectory(prefix="priprune-worker-")
+        here = [entry for entry in plugins.hooked if entry.kind not in ("attacks", "trackers")]
+        self._federation = make_federation(scenario, plugins, world, PluginHost(here))
+        document = resolved(scenario, plugins.instances())
+        self._federation.host.on_run_start(Run(Path(self._scratch.name), document, world.facts))
 
     def perform(self, job: Job, broadcast: Broadcast) -> tuple[Left | PriPruneError, list[Warned]]:
         """Carry out a visit; return what it leaves, or what stops the run, and what plugins warned of."""

@@ -22,6 +22,7 @@ from priprune_plugins.network.roster import Roster
 from priprune_plugins.network.uploads import sent_of, upload_of
 from priprune_plugins.simulation.buffers import Buffers
 from priprune_plugins.simulation.client_round import ClientRunner
+from priprune_plugins.simulation.crew import check_portable
 from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.visits import Visit
 
@@ -65,6 +66,7 @@ class NetworkCrew:
     """
 
     def __init__(self, roster: Roster, nonfinite: Literal["drop", "stop"], runner: ClientRunner) -> None:
+        check_portable(runner, "serve")
         if runner.buffers.policy == "local" and runner.buffers.server:
             raise ScenarioError(
                 "aggregation.buffers: local cannot be served: the global test would need every client's own "

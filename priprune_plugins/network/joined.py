@@ -24,7 +24,6 @@ from priprune_plugins.simulation.client_states import Spill
 from priprune_plugins.simulation.setup_round import setup_upload
 
 _RUN = re.compile("[0-9a-f]{16}")
-_VECTORS = 16
 _SMALL = 2**22
 
 
@@ -69,9 +68,11 @@ class Joined:
 
     def limit(self, kind: str) -> int:
         """Return the most bytes of tensors that the server may send."""
-        vector = 8 * self._federation.server.weights.numel()
+        downlink: Sequence[Tensor] = self._federation.handler.downlink_package
+        vectors = sum(vector.nbytes for vector in downlink)
+        mask = self._federation.server.weights.numel()
         buffers = sum(buffer.nbytes for buffer in self._federation.buffers.server.values())
-        return _VECTORS * vector + buffers + _SMALL
+        return vectors + mask + buffers + _SMALL
 
     def answer(self, frame: Frame) -> Sequence[memoryview] | None:
         """Do what the server asks and return the answer, or None where it wants none.

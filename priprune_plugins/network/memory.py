@@ -26,7 +26,8 @@ class Memory:
 
     def note(self, answer: Any) -> None:
         """Note whether a process remembers anything, which each of its answers says."""
-        self._remember |= part(mapping(answer, "answer"), "remembers") is True
+        if part(mapping(answer, "answer"), "remembers") is True:
+            self._remember = True
 
     def written(self, peers: Sequence[Peer]) -> Mapping[str, Any]:
         """Let processes write down what their clients remember, at the same time.

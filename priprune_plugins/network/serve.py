@@ -79,7 +79,7 @@ class _Door:
         """Return the crew of a run, and let processes join it."""
         scenario, section = self._scenario, self._scenario.network or NetworkSection()
         plugins = make_plugins(scenario)
-        _check_sums(plugins)
+        self._check_sums(plugins)
         agreed = identity(scenario, plugins, runner.data, runner.trainer.model)
         self._roster = Roster(section, self._token, agreed, runner.training.num_clients, self._watcher)
         crew = NetworkCrew(self._roster, scenario.aggregation.nonfinite, runner)
@@ -94,10 +94,12 @@ class _Door:
         if self._roster is not None:
             self._roster.let_go("stopped", reason)
 
-
-def _check_sums(plugins: Plugins) -> None:
-    if plugins.algorithm.stateful and PluginHost(plugins.hooked).implements("sum_uploads"):
-        raise ScenarioError(
-            "secure sums with an algorithm that remembers clients cannot be served: a client whose upload is lost "
-            "would have to take its round back; use priprune run"
-        )
+    def _check_sums(self, plugins: Plugins) -> None:
+        if not PluginHost(plugins.hooked).implements("sum_uploads"):
+            return
+        if plugins.algorithm.stateful:
+            raise ScenarioError(
+                "secure sums with an algorithm that remembers clients cannot be served: a client whose upload is lost "
+                "would have to take its round back; use priprune run"
+            )
+        self._watcher.warn("secure sums are formed in the server's process, to which each upload travels in clear")

@@ -61,12 +61,23 @@ class Auditor:
         if self._scenario.audit is not None:
             self._probes(self._victims(sampled, self._scenario.audit), self._scenario.audit)
 
+    def wanted(self, sampled: Sequence[int]) -> Sequence[int]:
+        """Return whose uploads of the current round's training are kept: nobody's where probes stand for them.
+
+        Where the server sees sums only, all are wanted as soon as one is: a group's truth is that of its clients.
+        """
+        if not self._open or self._scenario.audit is not None:
+            return ()
+        chosen = self._scenario.capture.clients
+        kept = sampled[:chosen] if isinstance(chosen, int) else [one for one in sampled if one in chosen]
+        return sampled if kept and self._federation.sums is not None else kept
+
     def seen(self, sampled: Sequence[int], sent: Sent) -> None:
-        """Keep one of the training's own uploads, where no probes are made; a group's where any of it is wanted."""
+        """Keep one of the training's own uploads; a group's where any of it is wanted."""
         chosen = self._scenario.capture.clients
         wanted = sampled[:chosen] if isinstance(chosen, int) else chosen
         of_group = sent.upload.client_ids
-        if self._open and self._scenario.audit is None and not set(wanted).isdisjoint(of_group):
+        if not set(wanted).isdisjoint(of_group):
             self._keep(upload_key(sent.upload), "training", sent, self._federation.visit(of_group[0]))
 
     def _cycled(self, sampled: Sequence[int], count: int) -> list[int]:

@@ -134,12 +134,11 @@ class Training:
     def _round(self, round_idx: int) -> None:
         started = time.perf_counter()
         sampled = self._federation.start_round(round_idx)
-        attacked = self._auditor.wants(round_idx)
-        if attacked:
+        wanted: Sequence[int] = ()
+        if self._auditor.wants(round_idx):
             self._auditor.before_training(sampled)
-        # What is behind an upload is asked for only where the upload itself is kept: probes stand for it otherwise.
-        kept = attacked and self._scenario.audit is None
-        received = self._federation.train(sampled, (lambda sent: self._auditor.seen(sampled, sent)) if kept else None)
+            wanted = self._auditor.wanted(sampled)
+        received = self._federation.train(sampled, lambda sent: self._auditor.seen(sampled, sent), wanted)
         self._dropped += len(sampled) - len(received)
         self._federation.aggregate(received)
         record = self._record(round_idx, sampled, received)

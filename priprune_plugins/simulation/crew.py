@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from priprune_plugins.errors import ScenarioError
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
 from priprune_plugins.simulation.sent import Sent
 
@@ -35,3 +36,18 @@ class OneByOne:
 
 
 MakeCrew = Callable[[ClientRunner], Crew]
+
+
+def check_portable(runner: ClientRunner, what: str) -> None:
+    """Refuse an algorithm whose clients cannot be trained by any trainer but one.
+
+    Args:
+        runner: Of the federation.
+        what: What would need it, for the message.
+
+    Raises:
+        ScenarioError: What its trainer keeps of clients cannot be told apart.
+    """
+    if not runner.algorithm.portable:
+        name = type(runner.algorithm).__name__.lower()
+        raise ScenarioError(f"{what}: what the trainer of {name} keeps of one client is not known; use priprune run")

@@ -1,5 +1,7 @@
 """What an upload says about a gradient, by hand on five coordinates."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +65,14 @@ def test_dense_reference_without_mask_takes_pruned_weights_for_gradient() -> Non
 
 def test_several_local_steps_share_the_difference() -> None:
     assert pseudo_gradient(seen(local_steps=4)).gradient[0] == 0.25
+
+
+def test_an_offset_under_a_pull_counts_as_much_as_the_pull_leaves_of_it() -> None:
+    # Two steps of lr .5 under a pull of 1, which leaves .5 of the first: 1.5 of a step with gradient 1 and offset 2.
+    observation = replace(seen(local_steps=2), offset=torch.full((5,), 2.0), upload=BROADCAST - 0.5 * 1.5 * (1.0 + 2.0))
+    observation = replace(observation, facts=replace(observation.facts, proximal=1.0))
+    assert pseudo_gradient(observation, "none").gradient[0] == 1.0 * 1.5 / 2
+    assert pseudo_gradient(observation, "none", unroll=False).gradient[0] == 1.0
 
 
 def test_literal_target_is_taken_at_the_upload_and_compared_everywhere() -> None:

@@ -134,5 +134,7 @@ def test_workers_are_not_asked_where_what_a_trainer_keeps_is_not_known(scenario:
     stock = "fedlab.contrib.algorithm.fedavg:FedAvg"
     paths = f"trainer_path: '{stock}SerialClientTrainer', handler_path: '{stock}ServerHandler'"
     checked = read_scenario(scenario, [f"algorithm={{name: fedlab, {paths}, clients_per_round: 4}}"])
-    with pytest.raises(ScenarioError, match="--ray: what the trainer of fedlabpair keeps of one client is not known"):
+    with pytest.raises(
+        ScenarioError, match="--ray: what the trainer of fedlabpair keeps of one client is not known; use priprune run"
+    ):
         run_scenario(checked, tmp_path / "refused", crew=partial(RayCrew, RayWorkers(checked, "local", 2, 1)))
