@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from priprune_plugins.tensor_bytes import flat_bytes
+
 # In the order in which the package sorts what it writes, widest last.
 DTYPES = {
     torch.bool: "BOOL",
@@ -60,4 +62,4 @@ def header(named: Sequence[tuple[str, Tensor]], metadata: Mapping[str, str] | No
 
 def buffer(tensor: Tensor) -> Any:
     """Return a tensor's bytes; of a contiguous one on the CPU its own memory."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return flat_bytes(tensor).numpy().data

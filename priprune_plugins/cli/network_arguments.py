@@ -18,8 +18,8 @@ SERVE_EXAMPLES = """\
 example, on one machine:
   export PRIPRUNE_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
   priprune serve configs/quickstart.yaml &
-  priprune join configs/quickstart.yaml &
-  priprune join configs/quickstart.yaml
+  priprune join configs/quickstart.yaml --states runs/clients-1 &
+  priprune join configs/quickstart.yaml --states runs/clients-2
 """
 JOIN_HELP = "be some of the clients of a server"
 JOIN_TEXT = """\

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from priprune_plugins.tensor_bytes import flat_bytes
+
 # The bytes ``[n]``, dtype, shape, and whether a GPU had them.
 Sent = tuple[NDArray[np.uint8], torch.dtype, tuple[int, ...], bool]
 
@@ -20,9 +22,8 @@ def travel_as_arrays() -> None:
 
 
 def _sent(tensor: Tensor) -> Sent:
-    # Read as bytes: numpy does not know every dtype, and a tensor without a dimension has no view of bytes.
-    values = tensor.detach().cpu().contiguous()
-    return values.view(-1).view(torch.uint8).numpy(), tensor.dtype, tuple(tensor.shape), tensor.is_cuda
+    # As bytes: numpy does not know every dtype.
+    return flat_bytes(tensor).numpy(), tensor.dtype, tuple(tensor.shape), tensor.is_cuda
 
 
 def _received(sent: Sent) -> Tensor:

@@ -7,8 +7,10 @@ nothing but tensors, numbers, texts, lists, tuples and dictionaries.
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,15 @@ import torch
 from torch import Tensor
 
 from priprune_plugins.checkpoint.plain import Packed, pack, unpack
+from priprune_plugins.tensor_bytes import flat_bytes
 
 LENGTH_BYTES = 4
 HEADER_BYTES = 2**20
 _DIMENSIONS = 8
 _TENSORS = 4096
+_NESTED = 100
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKETS = re.compile(rb"[\[\]{}]")
 _DTYPES = {
     "float64": torch.float64,
     "float32": torch.float32,
@@ -70,8 +76,8 @@ def encoded(kind: str, value: Any = None) -> list[memoryview]:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return np.packbits(flat.numpy()).data if flat.dtype is torch.bool else flat.view(torch.uint8).numpy().data
+    values = flat_bytes(tensor).numpy()
+    return np.packbits(values).data if tensor.dtype is torch.bool else values.data
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +102,8 @@ class Header:
             FrameError: It is none.
         """
         try:
+            if _depth(text) > _NESTED:
+                raise FrameError("a header that is none of ours")
             found = json.loads(text)
             kind, document, tensors = found["kind"], found["document"], found["tensors"]
             if not isinstance(kind, str) or len(tensors) > _TENSORS:
@@ -124,6 +132,12 @@ class Header:
             return Frame(self.kind, unpack(Packed(self.document, tensors), torch.device("cpu")))
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise FrameError(f"a value of {self.kind} that is none of ours") from error
+
+
+def _depth(text: bytes) -> int:
+    """Return how deep brackets nest: Python's own reader goes to the end of its stack before it gives up."""
+    brackets = _BRACKETS.findall(_STRINGS.sub(b"", text))
+    return max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
 def _described(name: Any, shape: Any) -> tuple[torch.dtype, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from priprune_plugins.network.inbox import LAST, SILENCE_SECONDS, Inbox
 from priprune_plugins.network.joined import Joined
 from priprune_plugins.network.peer import FAILED
 from priprune_plugins.network.places import said
+from priprune_plugins.network.token import VARIABLE
 from priprune_plugins.run.assemble import make_plugins, make_world
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.sections import NetworkSection
@@ -101,7 +102,9 @@ def _introduce(connection: Connection, joining: Joining, agreed: dict[str, str],
         clients = None if joining.clients is None else [joining.clients.start, joining.clients.stop]
         connection.tell("identity", {"identity": agreed, "clients": clients})
     except RefusedError as error:
-        raise ScenarioError(f"the server at {where} is not ours: {error}") from error
+        raise ScenarioError(
+            f"the server at {where} does not let us in: {error}; give its own by --token-file or {VARIABLE}"
+        ) from error
     except LostError as error:
         raise RunError(f"the server at {where} {error} before it let us in") from error
     except FrameError as error:

@@ -22,6 +22,8 @@ def read_token(path: Path | None) -> bytes:
     text = os.environ.get(VARIABLE, "") if path is None else _of_file(path)
     token = text.strip().encode()
     where = VARIABLE if path is None else str(path)
+    if not token and path is not None:
+        raise ScenarioError(f"--token-file: {path} is empty; to make a token: {_MAKE}")
     if not token:
         raise ScenarioError(f"no token: give --token-file, or set {VARIABLE}; to make one: {_MAKE}")
     if len(token) < _FEWEST:

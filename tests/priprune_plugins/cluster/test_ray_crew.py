@@ -120,9 +120,10 @@ def test_a_gpu_holds_as_many_workers_as_four_fifths_of_it_have_room_for(taken: i
         torch.arange(6).view(2, 3).T,
         torch.zeros(3, dtype=torch.bfloat16),
         torch.empty(0),
+        torch.arange(6.0)[::3][:1],
         torch.ones(2) > 0,
     ],
-    ids=["scalar", "strided", "bfloat16", "empty", "bool"],
+    ids=["scalar", "strided", "bfloat16", "empty", "one with a stride", "bool"],
 )
 def test_a_tensor_arrives_as_it_was_sent_and_can_be_written(tensor: torch.Tensor) -> None:
     arrived = _received(_sent(tensor))

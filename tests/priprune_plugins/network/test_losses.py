@@ -155,7 +155,9 @@ def test_who_has_another_token_scenario_or_no_place_is_refused_and_the_run_goes_
     server, where = commands.serve("run")
     wrong = commands.join(where, token=commands.secret("f" * 32))
     assert wrong.code() == 2
-    assert wrong.said.splitlines()[-1].endswith("is not ours: the token is not the server's")
+    assert wrong.said.splitlines()[-1].endswith(
+        "does not let us in: the token is not the server's; give its own by --token-file or PRIPRUNE_TOKEN"
+    )
     other = commands.join(where, "algorithm.lr=0.2")
     assert other.code() == 2
     assert other.said.splitlines()[-1] == (
