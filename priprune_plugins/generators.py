@@ -43,9 +43,16 @@ def seeded_globals(seed: int, *key: Key) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         random.seed(value)
         np.random.seed(value % 2**32)
-        torch.manual_seed(value)
+        _seed_torch(value)
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _seed_torch(value: int) -> None:
+    # torch.manual_seed formats a traceback for every accelerator that it finds uninitialised, at each call.
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(value)

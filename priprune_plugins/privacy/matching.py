@@ -3,7 +3,6 @@
 from collections import Counter
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
@@ -35,6 +34,9 @@ def match(
     """
     if truth.shape != guess.shape:
         raise ValueError(f"truth {list(truth.shape)} and guess {list(guess.shape)} differ in shape")
+    # Here: checking or training a scenario need not wait for scipy.
+    from scipy.optimize import linear_sum_assignment
+
     cost = pairwise_mse(truth, guess).cpu()
     if truth_labels is not None and guess_labels is not None and same_labels(truth_labels, guess_labels):
         other_class = truth_labels.cpu().unsqueeze(1) != guess_labels.cpu().unsqueeze(0)

@@ -41,8 +41,8 @@ class Checkpointer:
         self._pace = Pace(scenario.checkpoint)
         self.checkpoints = Checkpoints(folder / "checkpoint", max(self._keep, 1))
         files = ClientFiles(states_folder(folder, scenario.states), federation.server.weights.device)
-        self._spill = Spill(files, scenario.states.max_gib * 2**30, scenario.states.on_loss)
-        self._told = False
+        self._spill = Spill(files, scenario.states.max_gib * 2**30, scenario.states.on_loss, self._tell_need)
+        self._looked = False
 
     def begin(self) -> None:
         """Begin with round 0, without whatever a run that was killed before its first checkpoint has left.
@@ -117,22 +117,22 @@ class Checkpointer:
             stopping: Whether the run stops here.
             rest: Gives what the run itself must remember, and its seconds so far.
         """
-        if not self._told:
+        if not self._looked:
             self._first_look()
         if self._keep and (stopping or self._pace.due(next_round)):
             self._save(next_round, *rest())
 
     def _first_look(self) -> None:
-        """After the first round, tell how much disk states will need, and refuse what could not be saved later."""
-        self._told = True
-        states = self.federation.states.clients
+        """After the first round, refuse what could not be saved later."""
+        self._looked = True
         if self._keep:
             check_savable(self.federation)
-            states.check_savable()
+            self.federation.states.clients.check_savable()
+
+    def _tell_need(self, client_bytes: int) -> None:
+        """Tell how much disk clients' states will need."""
         versions, clients = self._keep + 1, self.federation.setting.data.num_clients
-        line, short = disk_need(
-            states.largest_bytes, clients, self._spill.max_bytes, versions, self._spill.files.folder
-        )
+        line, short = disk_need(client_bytes, clients, self._spill.max_bytes, versions, self._spill.files.folder)
         if line:
             (self._watcher.warn if short else self._watcher.say)(line)
 

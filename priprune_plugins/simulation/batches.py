@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from priprune_plugins.quiet_logging import root_logger_untouched
+from priprune_plugins.fedlab_imports import fedlab_imports
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.dataset.basic_dataset import FedDataset
 
 Batch = tuple[Tensor, Tensor]

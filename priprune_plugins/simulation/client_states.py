@@ -4,7 +4,7 @@ Which of them are in memory changes no figure: a state comes back with the same 
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,19 +32,18 @@ class Spill:
         max_bytes: Most that clients' states may take in memory once a client's visit is over.
         on_loss: What a client does whose file is gone or damaged: ``fail`` = the run stops; ``fresh`` = it starts anew,
             with a warning.
+        sized: Is told the bytes of a client's state at the first one's visit, before any file is written, and where
+            they become half as many again.
     """
 
     files: ClientFiles
     max_bytes: float
     on_loss: Literal["fail", "fresh"] = "fail"
+    sized: Callable[[int], None] | None = None
 
 
 class ClientStates:
-    """What is remembered of each client, by whoever remembers it.
-
-    Attributes:
-        largest_bytes: Size of the largest state of a client so far.
-    """
+    """What is remembered of each client, by whoever remembers it."""
 
     def __init__(self) -> None:
         # In the order of the last use.
@@ -54,7 +53,7 @@ class ClientStates:
         self._files: dict[int, StateFile] = {}
         self._changed: set[int] = set()
         self._spill: Spill | None = None
-        self.largest_bytes = 0
+        self._told_bytes = 0
         self._trimmed_at = 0
 
     def spill_to(self, spill: Spill, files: Mapping[int, StateFile]) -> None:
@@ -116,7 +115,7 @@ class ClientStates:
         if client_id in self._resident:
             size = _num_bytes(self._resident[client_id])
             self._resize(client_id, size)
-            self.largest_bytes = max(self.largest_bytes, size)
+            self._tell(size)
         if self._spill is None:
             return
         if self._bytes > self._trimmed_at + _TRIM_EVERY:
@@ -129,6 +128,12 @@ class ClientStates:
             del self._resident[oldest]
             self._resize(oldest, 0)
             give_back_freed()
+
+    def _tell(self, size: int) -> None:
+        # Again where states have grown so much that what was told says nothing of them any more.
+        if self._spill is not None and self._spill.sized is not None and size > 1.5 * self._told_bytes:
+            self._told_bytes = size
+            self._spill.sized(size)
 
     def _resize(self, client_id: int, size: int) -> None:
         # A running sum: adding up the sizes of a million clients at every visit would cost more than the visit.

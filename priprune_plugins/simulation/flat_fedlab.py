@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.flat_model import flatten_, gathered_gradients
 from priprune_plugins.simulation.steps import Steps
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.basic_server import SyncServerHandler
 
 

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.layout import Layout
 from priprune_plugins.masks import apply_
 from priprune_plugins.messages import Batch
 from priprune_plugins.options import Count, NonNegative, Positive
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.steps import Steps
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.basic_client import SGDSerialClientTrainer
     from fedlab.contrib.algorithm.fedavg import FedAvgServerHandler
 

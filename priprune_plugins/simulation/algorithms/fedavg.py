@@ -7,11 +7,11 @@ Decentralized Data", AISTATS 2017, arXiv:1602.05629, Algorithm 1.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from priprune_plugins.quiet_logging import root_logger_untouched
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.local_rule import LocalRule
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.fedavg import FedAvgSerialClientTrainer, FedAvgServerHandler
 
 

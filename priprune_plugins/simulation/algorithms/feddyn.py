@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.masks import applied
 from priprune_plugins.options import Positive
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.codecs import Codec
 from priprune_plugins.simulation.flat_model import point_at_
 from priprune_plugins.simulation.sent import Sent
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.basic_client import SGDSerialClientTrainer
     from fedlab.contrib.algorithm.basic_server import SyncServerHandler
     from fedlab.utils.aggregator import Aggregators

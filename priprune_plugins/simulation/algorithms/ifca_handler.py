@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from priprune_plugins.errors import ScenarioError
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.generators import generator
-from priprune_plugins.quiet_logging import root_logger_untouched
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.basic_server import SyncServerHandler
 
 

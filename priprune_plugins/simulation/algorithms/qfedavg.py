@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.options import NonNegative
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.algorithms.reporting import ReportingRule, ReportingTrainer
 from priprune_plugins.simulation.codecs import Codec
 from priprune_plugins.simulation.evaluation import evaluate
 from priprune_plugins.simulation.local_rule import LocalRule
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.basic_server import SyncServerHandler
     from fedlab.utils.aggregator import Aggregators
 

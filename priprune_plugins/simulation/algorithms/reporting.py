@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.messages import Client
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.local_rule import LocalRule
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.basic_client import SGDSerialClientTrainer
 
 

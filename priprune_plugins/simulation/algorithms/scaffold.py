@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.messages import Client
 from priprune_plugins.options import Positive
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.codecs import Codec
 from priprune_plugins.simulation.local_rule import LocalRule
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.scaffold import ScaffoldSerialClientTrainer, ScaffoldServerHandler
 
 

@@ -46,10 +46,10 @@ HOSTILE = {
 def test_a_hostile_file_is_one_line_with_its_place_in_under_a_second(case: str, write: Write) -> None:
     text, line, what = HOSTILE[case]
     path = write(text)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ScenarioError) as caught:
         read_yaml(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     message = str(caught.value)
     assert message.startswith(f"{path}:{line}: ") and what in message
     assert "\n" not in message and len(message) < len(str(path)) * 2 + 250

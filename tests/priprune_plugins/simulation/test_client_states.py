@@ -90,7 +90,18 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     states.settle(0)
     assert in_memory(states) == {3, 1, 0}
     assert list(states.known()) == [0, 1, 2, 3]
-    assert states.largest_bytes == 400
+
+
+def test_the_size_of_a_state_is_told_before_a_file_is_written_and_again_where_it_grows(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    states = ClientStates()
+    files = ClientFiles(tmp_path, CPU)
+    states.spill_to(Spill(files, 0, sized=lambda size: told.append((size, len(list(tmp_path.iterdir()))))), {})
+    for client_id, length in enumerate((0, 100, 120, 200)):
+        states.open(client_id)["d"] = {"w": torch.zeros(length)}
+        states.settle(client_id)
+    assert [size for size, _ in told] == [400, 800]
+    assert told[0][1] == 0
 
 
 def test_only_the_current_version_and_those_of_checkpoints_lie_in_the_folder(tmp_path: Path) -> None:
