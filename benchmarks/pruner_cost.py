@@ -38,7 +38,8 @@ from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.scenario.sections import AggregationSection, DataSection
 from priprune_plugins.simulation.algorithm import LocalTraining
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
-from priprune_plugins.simulation.federation import Federation, Setting
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.setting import Setting
 from priprune_pruners.feddst import FedDST
 from priprune_pruners.grasp import GraSP
 from priprune_pruners.lotteryfl import LotteryFL

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from priprune_plugins.errors import ScenarioError
-from priprune_plugins.wording import guess, shown
+from priprune_plugins.wording import cause, guess, shown
 
 if TYPE_CHECKING:
     from priprune_plugins.scenario.selection import Selection
@@ -143,10 +144,19 @@ def _imported(name: str, what: str, folders: tuple[Path, ...]) -> ModuleType:
         module = importlib.import_module(name)
     except Exception as error:
         # A stranger's module may raise anything; whatever it is, its name belongs into the message.
-        cause = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
-        raise ScenarioError(f"{what} cannot be imported: {cause}") from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name == name and folders
+        looked = f"; there is no {top}.py in {' or '.join(dict.fromkeys(map(str, folders)))}" if absent else ""
+        dotted = f"; write it without .py: {top}:Class" if absent and name == f"{top}.py" else ""
+        raise ScenarioError(f"{what} cannot be imported: {cause(error)}{_line(error)}{dotted or looked}") from error
     _check_origin(module, what, beside)
     return module
+
+
+def _line(error: Exception) -> str:
+    """Return where an import failed, but in the importing itself."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    inside = [frame for frame in frames if frame.filename not in (__file__, importlib.__file__)]
+    return f" ({inside[-1].filename}:{inside[-1].lineno})" if inside else ""
 
 
 def _check_origin(module: ModuleType, what: str, beside: list[Path]) -> None:

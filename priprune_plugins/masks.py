@@ -150,6 +150,13 @@ def _infinite_where_not(candidates: Tensor, scores: Tensor) -> Tensor:
     return ranked
 
 
+def intersection(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Return ``[D]`` bool, True where both masks keep; None keeps everything: the very other mask comes back then."""
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return mask & other
+
+
 def density(mask: Tensor | None, prunable: Tensor) -> float:
     """Return kept / prunable, in [0, 1]; 1.0 without a mask or where nothing is prunable."""
     total = int(prunable.count_nonzero())

@@ -1,12 +1,37 @@
-"""What an attack's answer must be; whatever else it returns is its author's mistake, said by name."""
+"""What a plugin's answer must be; whatever else it returns is its author's mistake, said by name."""
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from priprune_plugins.errors import PluginError
-from priprune_plugins.messages import LabelledSet, Observation, Reconstruction
+from priprune_plugins.live_weights import checked_vector
+from priprune_plugins.messages import Client, LabelledSet, Observation, Reconstruction, Upload
 from priprune_plugins.summands import GroupSum, Summand
+
+
+def checked_upload(label: str, answer: object, client: Client) -> Upload:
+    """Return what ``before_upload`` answered.
+
+    Args:
+        label: How errors name the plugin.
+        answer: What it returned; not None.
+        client: Whose upload it is.
+
+    Raises:
+        PluginError: No :class:`Upload`, or weights or ``shared`` of another type or shape.
+    """
+    if not isinstance(answer, Upload):
+        kind = type(answer).__name__
+        raise PluginError(f"{label} must return an Upload or None from before_upload, got {kind}")
+    try:
+        checked_vector(answer.weights, client.layout, client.weights.dtype, "upload.weights")
+        if answer.shared is not None:
+            checked_vector(answer.shared, client.layout, torch.bool, "upload.shared")
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{label} broke the upload in before_upload: {error}") from error
+    return answer
 
 
 def checked_reconstructions(label: str, answer: object, observations: Sequence[Observation]) -> list[Reconstruction]:

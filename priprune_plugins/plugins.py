@@ -19,11 +19,10 @@ from torch import Tensor
 
 from priprune_plugins.errors import PluginError, PriPruneError
 from priprune_plugins.hookspecs import PROJECT, HookSpecs
-from priprune_plugins.live_weights import checked_vector
-from priprune_plugins.masks import applied
 from priprune_plugins.messages import Client, LabelledSet, Observation, Progress, Reconstruction, Run, Server, Upload
-from priprune_plugins.plugin_answers import checked_reconstructions, checked_scores, checked_sums
+from priprune_plugins.plugin_answers import checked_reconstructions, checked_scores, checked_sums, checked_upload
 from priprune_plugins.plugin_checks import check_plugin, check_twins
+from priprune_plugins.seen_upload import seen_by_server, upload_tensors
 from priprune_plugins.summands import GroupSum, Summand
 
 TRACE_VARIABLE = "PRIPRUNE_TRACE"
@@ -127,10 +126,10 @@ class PluginHost:
     def before_upload(self, client: Client, upload: Upload) -> Upload:
         """Pass ``upload`` through the plugins; the same object comes back where none changed it."""
         for entry, caller in self._callers["before_upload"]:
-            guarded = {**self._of(client), **_tensors(upload)}
+            guarded = {**self._of(client), **upload_tensors(upload)}
             answers = self._call("before_upload", entry, caller, guarded, client=client, upload=upload)
             if answers:
-                upload = self._checked_upload(entry, answers[0], client)
+                upload = checked_upload(str(entry), answers[0], client)
         return upload
 
     def sum_uploads(self, server: Server, summands: Sequence[Summand]) -> list[GroupSum]:
@@ -153,10 +152,10 @@ class PluginHost:
         for entry, caller in callers:
             if entry.kind != "attacks":
                 shown = replace(seen, shared=upload.shared)
-                self._call("on_server_receive", entry, caller, _tensors(shown), server=server, upload=shown)
+                self._call("on_server_receive", entry, caller, upload_tensors(shown), server=server, upload=shown)
                 continue
             mask = server.mask
-            guarded = {**_tensors(seen), "server.weights": server.weights}
+            guarded = {**upload_tensors(seen), "server.weights": server.weights}
             guarded |= {} if mask is None else {"server.mask": mask}
             self._call("on_server_receive", entry, caller, guarded, server=server, upload=seen)
             if server.mask is not mask:
@@ -265,39 +264,8 @@ class PluginHost:
             logger.warning("%s %s %.6f s", hook, entry.key, time.perf_counter() - started)
         return answers
 
-    def _checked_upload(self, entry: Registered, answer: object, client: Client) -> Upload:
-        if not isinstance(answer, Upload):
-            kind = type(answer).__name__
-            raise PluginError(f"{entry} must return an Upload or None from before_upload, got {kind}")
-        try:
-            checked_vector(answer.weights, client.layout, client.weights.dtype, "upload.weights")
-            if answer.shared is not None:
-                checked_vector(answer.shared, client.layout, torch.bool, "upload.shared")
-        except (TypeError, ValueError) as error:
-            raise PluginError(f"{entry} broke the upload in before_upload: {error}") from error
-        return answer
-
 
 def _wants(entry: Registered, upload: Upload) -> bool:
     """Return whether a plugin has to be shown an upload: it may name extras without which it does nothing."""
     collects: Sequence[str] | None = getattr(entry.plugin, "collects", None)
     return collects is None or any(name in upload.extras for name in collects)
-
-
-def seen_by_server(upload: Upload) -> Upload:
-    """Return the upload as its bytes show it: no ``shared``, coordinates that were not sent exactly 0."""
-    if upload.shared is None:
-        return upload
-    length = upload.shared.numel()
-    extras = {
-        name: applied(extra, upload.shared) if extra.shape == (length,) else extra
-        for name, extra in upload.extras.items()
-    }
-    return replace(upload, weights=applied(upload.weights, upload.shared), shared=None, extras=extras)
-
-
-def _tensors(upload: Upload) -> dict[str, Tensor]:
-    extras = {f"upload.extras[{name!r}]": tensor for name, tensor in upload.extras.items()}
-    buffers = {f"upload.buffers[{name!r}]": tensor for name, tensor in upload.buffers.items()}
-    shared = {} if upload.shared is None else {"upload.shared": upload.shared}
-    return {"upload.weights": upload.weights, **shared, **extras, **buffers}

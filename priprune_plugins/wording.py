@@ -120,3 +120,8 @@ def _bounds(limits: Mapping[str, Any]) -> str:
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     only = lower or upper
     return f"{words[only]} {limits[only]}" if only else ""
+
+
+def cause(error: Exception) -> str:
+    """Return an error that somebody else's code raised, in one line: its type and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"

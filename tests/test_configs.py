@@ -7,6 +7,7 @@ import pytest
 
 from priprune_plugins.catalogue import load_class
 from priprune_plugins.run import run_scenario
+from priprune_plugins.run.audit import attacked_rounds
 from priprune_plugins.scenario import read_scenario
 from priprune_plugins.scenario.options import build_plugin
 from priprune_plugins.scenario.schema import schema
@@ -44,6 +45,11 @@ def test_a_config_fits_the_schema(path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     found = list(jsonschema.Draft202012Validator(schema()).iter_errors(read_yaml(path).plain()))
     assert [error.message for error in found] == []
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.parent.name == "algorithms"], ids=lambda p: p.stem)
+def test_an_algorithm_s_config_may_run_for_fewer_rounds(path: Path) -> None:
+    assert attacked_rounds(read_scenario(path, ["rounds=5"])) == {0, 4}
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

@@ -20,6 +20,7 @@ from priprune_defenses.error_feedback import OLDEST, Held, dither_, gap_after, h
 from priprune_defenses.held_extras import mixed_extras
 from priprune_defenses.release_company import check_company
 from priprune_defenses.release_record import MIXED, mixing, record_entry, remember
+from priprune_defenses.release_warnings import note_images, warn_of_images, warn_of_setup
 from priprune_defenses.streams import substream
 from priprune_plugins import Client, Index, NonNegative, Run, Server, Upload, hookimpl
 
@@ -72,20 +73,27 @@ class Release:
         """False where a withheld coordinate leaves as the broadcast: no mask is withheld by then."""
         return not self.hide
 
+    def check_scenario(self, scenario: Mapping[str, Any]) -> None:
+        """Refuse what it cannot be combined with."""
+        check_company(scenario)
+
     @hookimpl
     def on_run_start(self, run: Run) -> None:
-        """Refuse what it cannot be combined with."""
-        check_company(run.scenario)
+        """Refuse what it cannot be combined with, and say which option does nothing."""
+        self.check_scenario(run.scenario)
+        if self.warmup and self.gap < 2:
+            _logger.warning(
+                "release: warmup: %d does nothing with gap: %d: the gap grows from 1 to gap; give a larger gap, or "
+                "leave warmup out",
+                *(self.warmup, self.gap),
+            )
 
     @hookimpl
     def before_upload(self, client: Client, upload: Upload) -> Upload | None:
         """Send what is due and hold the rest."""
         if client.round_idx < 0:
-            _logger.warning("release: client %d's setup upload is sent whole: nothing is held yet", client.client_id)
             return None
         state = client.state(self)
-        if "residual" not in state:
-            self._warn(client)
         held, taken = _held(state, client.weights), state.get("taken", 0)
         gap = gap_after(taken, self.gap, self.warmup)
         release = self._release(client, upload, held, gap)
@@ -100,12 +108,18 @@ class Release:
     @hookimpl
     def on_server_receive(self, server: Server, upload: Upload) -> None:
         """Collect how many batches were mixed, which the client says and which depends on no data."""
+        state = server.state(self)
+        if upload.round_idx < 0:
+            warn_of_setup(state)
         if MIXED in upload.extras:
-            remember(server.state(self), upload, server.facts.batch_size * self.cycle)
+            remember(state, upload, server.facts.batch_size * self.cycle)
+            note_images(state, upload)
 
     @hookimpl
     def on_round_end(self, server: Server, record: MutableMapping[str, Any]) -> None:
-        """Add ``release`` to the round's record."""
+        """Add ``release`` to the round's record; in the first round that gives reason to, warn of repeated images."""
+        first = gap_after(0, self.gap, self.warmup) + 1 / self.hazard
+        warn_of_images(server.state(self), server.facts.batch_size, first, self.cycle)
         record["release"] = record_entry(server.state(self))
 
     def _release(self, client: Client, upload: Upload, held: Held, gap: int) -> Tensor:
@@ -123,15 +137,6 @@ class Release:
             dither_(weights, client.mask, client.layout, deviations, substream(client.generator(self), 1))
         sent = replace(upload, weights=weights)
         return sent if self.hide else sent.withhold(~release if client.mask is None else client.mask & ~release)
-
-    def _warn(self, client: Client) -> None:
-        needed = client.facts.batch_size * self.cycle
-        if client.num_samples < needed:
-            _logger.warning(
-                "release: client %d has %d images and mixes batches of %d over %.4g participations: the same images "
-                "meet again; it needs %.0f, or a smaller batch",
-                *(client.client_id, client.num_samples, client.facts.batch_size, self.cycle, needed),
-            )
 
 
 def _held(state: Mapping[str, Any], like: Tensor) -> Held:

@@ -6,11 +6,11 @@ Privacy-Preserving Machine Learning", CCS 2017, arXiv:1611.04482.
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -68,11 +68,15 @@ class SecAgg:
                 "group must be 2 or more, or 0 for the whole round, got 1: a sum over one hides nothing"
             )
 
+    def check_scenario(self, scenario: Mapping[str, Any]) -> None:
+        """Refuse what it cannot be combined with."""
+        check_company(scenario, self.dropout)
+
     @hookimpl
     def on_run_start(self, run: Run) -> None:
         """Refuse what it cannot be combined with, and say what stays visible."""
         protocol_or_refusal()
-        check_company(run.scenario, self.dropout)
+        self.check_scenario(run.scenario)
         for message in told_openly(run.scenario, self.group):
             _logger.warning("secagg: %s", message)
 

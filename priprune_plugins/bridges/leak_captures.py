@@ -16,8 +16,9 @@ from priprune_plugins.errors import ScenarioError
 from priprune_plugins.facts import Facts
 from priprune_plugins.messages import Server
 from priprune_plugins.run.captures import CaptureStore, Group, upload_key
-from priprune_plugins.simulation.sent import Sent, withheld_share
+from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.traffic import extras_bytes
+from priprune_plugins.simulation.withheld import withheld_figures, withheld_shares
 
 if TYPE_CHECKING:
     from priprune_plugins.bridges.task import Trained
@@ -81,7 +82,7 @@ class LeakCaptures:
 def _sent(trained: "Trained") -> Sent:
     upload = trained.upload
     end = trained.received if trained.end is None else trained.end
-    rate, mass = withheld_share(upload, trained.mask, trained.start, end)
+    rate, mass = withheld_shares(upload, withheld_figures(upload, trained.mask, trained.start, end).tolist())
     return Sent(
         upload=upload,
         pack=[upload.weights],

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from priprune_plugins.bridges.state_dicts import StateDict, flat_of, unpacked
 from priprune_plugins.errors import RunError, ScenarioError
-from priprune_plugins.masks import applied
+from priprune_plugins.masks import applied, intersection
 from priprune_plugins.messages import Server, Upload
 
 _EXTRAS = "extras."
@@ -57,7 +57,7 @@ def read_upload(amount: float, entries: Mapping[str, Tensor], server: Server) ->
         raise RunError(f"client {client_id} sent an upload of round {round_idx} in round {server.round_idx}")
     weights = flat_of(parcel.state, server.layout).to(server.weights)
     shared, mask = beside.get("shared"), beside.get("mask", server.mask)
-    present = shared if mask is None else mask if shared is None else mask & shared
+    present = intersection(mask, shared)
     upload = Upload(
         client_ids=(client_id,),
         round_idx=round_idx,

@@ -16,9 +16,10 @@ from priprune_plugins.facts import LabelledSet
 from priprune_plugins.masks import applied
 from priprune_plugins.messages import Server
 from priprune_plugins.run.attack_files import keep_attack_states
-from priprune_plugins.simulation.aggregation import Absent, fill_absent, normalised, unsent
+from priprune_plugins.simulation.aggregation import Absent, fill_absent, normalised
 from priprune_plugins.simulation.codecs import Codec
 from priprune_plugins.simulation.states import StateStore
+from priprune_plugins.simulation.unsent import Unsent
 
 Weighted = tuple[float, Mapping[str, Tensor]]
 
@@ -28,8 +29,7 @@ class _Round:
     """What one round's mean must know afterwards."""
 
     clients: list[int]
-    kept: Tensor | None
-    before: Tensor | None
+    unsent: Unsent | None
 
 
 class ServerSide:
@@ -58,7 +58,7 @@ class ServerSide:
         self.records: list[dict[str, Any]] = []
         self._absent: Absent = absent or self._of_pruner()
         self._state = setting.state
-        self._round = _Round([], None, None)
+        self._round = _Round([], None)
 
     def _of_pruner(self) -> Absent:
         pruners = [entry.plugin for entry in self.setting.host.registered if entry.kind == "pruners"]
@@ -109,9 +109,8 @@ class ServerSide:
         packs = [[one.upload.weights] for one in received]
         shares = normalised([one.amount for one in received], "samples")
         filled = fill_absent(packs, present, Codec(), self.server.weights, self._absent, shares)
-        kept = None if self._absent == "zeros" else unsent(present)
-        before = None if kept is None else self.server.weights[kept]
-        self._round = _Round(sorted(one.client_id for one in received), kept, before)
+        unsent = Unsent.of(present, self.server.weights, self._absent)
+        self._round = _Round(sorted(one.client_id for one in received), unsent)
         layout = self.server.layout
         # Where everything was sent the framework averages the very tensors that came.
         return [
@@ -133,9 +132,8 @@ class ServerSide:
         weights = flat_of(mean, self.server.layout).to(self.server.weights)
         if not bool(weights.isfinite().all()):
             raise RunError(f"round {self.server.round_idx}: the mean holds NaN or infinity; lower the learning rate")
-        if self._round.kept is not None and self._round.before is not None:
-            # A mean of equal values differs in the last bits, which would drift over thousands of rounds.
-            weights[self._round.kept] = self._round.before
+        if self._round.unsent is not None:
+            self._round.unsent.put_back_(weights)
         self.server.weights = weights
         self._state = OrderedDict((name, _like(tensor, mean[name])) for name, tensor in self._state.items())
         self.setting.host.on_aggregate_end(self.server)

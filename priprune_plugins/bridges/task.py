@@ -11,7 +11,7 @@ from priprune_plugins.bridges.state_dicts import Parcel, StateDict, with_weights
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.facts import Facts
 from priprune_plugins.layout import Layout
-from priprune_plugins.masks import applied, chosen
+from priprune_plugins.masks import applied, chosen, intersection
 from priprune_plugins.messages import Upload
 
 
@@ -72,9 +72,7 @@ class Trained:
     @property
     def present(self) -> Tensor | None:
         """``[D]`` bool, True where a value is sent: neither pruned nor withheld; None = everywhere."""
-        if self.mask is None or self.upload.shared is None:
-            return self.upload.shared if self.mask is None else self.mask
-        return self.mask & self.upload.shared
+        return intersection(self.mask, self.upload.shared)
 
     def packed(self, state: Mapping[str, Tensor], layout: Layout) -> StateDict:
         """Return the upload as a state dict; what is not sent has the received value, so that no mean can tell.

@@ -117,6 +117,16 @@ class Checkpoints:
                 refused.append(str(error))
         return None, refused
 
+    def look(self) -> Checkpoint | None:
+        """Return the newest checkpoint that is whole, and remove none; its tensors stay in its file until read."""
+        for path in self._paths():
+            try:
+                manifest, digest = _manifest(path)
+                return Checkpoint(manifest, read_state(path / _STATE, digest, torch.device("cpu")))
+            except DamagedFileError:
+                continue
+        return None
+
     def manifests(self) -> Iterator[Manifest]:
         """Yield what the kept checkpoints say of themselves, newest first; damaged ones are left out."""
         for path in self._paths():

@@ -19,17 +19,18 @@ _LIST_WIDTH = 140
 
 def run(arguments: argparse.Namespace) -> None:
     """``priprune run``."""
-    from priprune_plugins.cli.run_arguments import crew_refused
+    from priprune_plugins.cli.run_arguments import check_ray, crew_refused
     from priprune_plugins.errors import ScenarioError
     from priprune_plugins.scenario import read_scenario
 
     if refused := crew_refused(arguments):
         raise ScenarioError(refused)
+    check_ray(arguments)
     # Before torch, which takes seconds to import: a typing error is answered at once.
     scenario = read_scenario(arguments.scenario, arguments.set)
     from priprune_plugins.run import run_scenario
 
-    with _watched(arguments.quiet) as watcher, _crewed(arguments, scenario) as crew:
+    with _watched(arguments.quiet) as watcher, _crewed(arguments, scenario, watcher) as crew:
         folder = run_scenario(scenario, arguments.out, watcher, resume=arguments.resume, **crew)
     print(folder / "report.html")
 
@@ -125,9 +126,10 @@ def check(arguments: argparse.Namespace) -> None:
     scenario = read_scenario(arguments.scenario, arguments.set)
     from priprune_plugins.plugins import PluginHost
     from priprune_plugins.run.assemble import make_plugins, scenario_warnings
+    from priprune_plugins.run.combinations import check_combinations
 
     plugins = make_plugins(scenario)
-    PluginHost(plugins.hooked)
+    check_combinations(scenario, plugins, PluginHost(plugins.hooked))
     for warning in scenario_warnings(scenario, plugins):
         print(f"priprune: warning: {warning}", file=sys.stderr)
     chosen = ", ".join(selection.name for selection in scenario.selections())
@@ -178,7 +180,7 @@ def new(arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _crewed(arguments: argparse.Namespace, scenario: Any) -> Iterator[dict[str, Any]]:
+def _crewed(arguments: argparse.Namespace, scenario: Any, watcher: Any) -> Iterator[dict[str, Any]]:
     """Give the crew that the arguments ask for, where they ask for one."""
     if arguments.ray is None:
         yield {}
@@ -186,7 +188,7 @@ def _crewed(arguments: argparse.Namespace, scenario: Any) -> Iterator[dict[str, 
     from priprune_plugins.cluster.crew import RayCrew
     from priprune_plugins.cluster.workers import RayWorkers
 
-    with RayWorkers(scenario, arguments.ray, arguments.workers, arguments.threads or 1) as workers:
+    with RayWorkers(scenario, arguments.ray, arguments.workers, arguments.threads or 1, watcher) as workers:
         yield {"crew": partial(RayCrew, workers)}
 
 

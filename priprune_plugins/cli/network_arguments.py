@@ -1,5 +1,6 @@
 """The arguments of ``priprune serve`` and ``priprune join``."""
 
+import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -62,6 +63,20 @@ def add_join_arguments(parser: Any) -> None:
     )
     parser.add_argument("--states", type=Path, metavar="DIR", help=_STATES)
     parser.add_argument("--quiet", action="store_true", help="no word on what happens")
+
+
+def read_shared(arguments: argparse.Namespace) -> tuple[Any, Any, bytes]:
+    """Return the scenario, its network section and the token.
+
+    Nothing here imports torch, which takes seconds: a typing error is answered at once.
+    """
+    from priprune_plugins.network.token import read_token
+    from priprune_plugins.scenario import read_scenario
+    from priprune_plugins.scenario.sections import NetworkSection
+
+    token = read_token(arguments.token_file)
+    scenario = read_scenario(arguments.scenario, arguments.set)
+    return scenario, scenario.network or NetworkSection(), token
 
 
 def _add_shared(parser: Any) -> None:

@@ -1,6 +1,7 @@
 """What a terminal shows of a run: a progress bar while it lasts, a table at its end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -8,6 +9,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from priprune_plugins.report.verdict import Row, finding, rows
+from priprune_plugins.run.folder import read_lines
 from priprune_plugins.run.watcher import Watcher
 
 
@@ -61,11 +64,13 @@ class ProgressWatcher(Watcher):
     def warn(self, message: str) -> None:
         self._progress.console.print(Text(f"priprune: warning: {message}", style="yellow"), soft_wrap=True)
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
+    def finish(self, folder: Path, summary: Mapping[str, Any]) -> None:
         self.stop()
         self._tables.print(_headline(summary), soft_wrap=True)
         if summary["attacks"]:
-            self._tables.print(_attacks(summary["attacks"]))
+            table = rows(summary["attacks"], list(read_lines(folder / "privacy.jsonl")))
+            self._tables.print(_attacks(table))
+            self._tables.print(Text(finding(table)), soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the terminal as it was; needed where a run ends by an error."""
@@ -94,27 +99,29 @@ def _headline(summary: Mapping[str, Any]) -> Text:
     return Text("  ".join([str(summary["name"]), *(f"{name} {value}" for name, value in figures.items())]))
 
 
-def _attacks(attacks: Mapping[str, Mapping[str, Any]]) -> Table:
+def _attacks(found: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("attack", no_wrap=True)
     for column in ("victims", "PSNR dB", "best floor dB", "NMI", "SSIM", "rank 1"):
         table.add_column(column, justify="right")
     table.add_column("positive control")
-    for name, figures in attacks.items():
-        control = figures["positive_control"]
-        verdict = "passed" if control["passed"] else "FAILED, figures void"
-        verdict += "; upper bound" if figures.get("granted") else ""
-        floors = [floor["psnr_db"] for floor in figures["floors"].values() if floor.get("psnr_db") is not None]
-        cells = (
-            _figure(figures["psnr_db"], 1),
-            _figure(max(floors, default=None), 1),
-            _figure(figures["nmi"], 3),
-            _figure(figures["ssim"], 3),
-            _figure(figures.get("top1_share"), 2),
-        )
-        shown = cells if control["passed"] else ("void",) * len(cells)
-        table.add_row(Text(name), str(figures["victims"]), *shown, verdict)
+    for row in found:
+        verdict = "FAILED, figures void" if row.void else "passed"
+        verdict += "; upper bound" if row.granted else ""
+        cells = ("void",) * 5 if row.void else _cells(row)
+        table.add_row(Text(row.attack + row.where), str(row.figures["victims"]), *cells, verdict)
     return table
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    figures = row.figures
+    return (
+        _figure(figures["psnr_db"], 1),
+        _figure(row.floor.get("psnr_db"), 1),
+        _figure(figures["nmi"], 3),
+        _figure(figures["ssim"], 3),
+        _figure(figures.get("top1_share"), 2),
+    )
 
 
 def _figure(value: float | None, decimals: int) -> str:

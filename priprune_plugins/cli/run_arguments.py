@@ -45,3 +45,15 @@ def crew_refused(arguments: argparse.Namespace) -> str | None:
     """Return what is wrong with the options of a crew, or None."""
     given = [f"--{name}" for name in ("workers", "threads") if getattr(arguments, name) is not None]
     return f"{given[0]} needs --ray ADDRESS, for instance --ray local" if given and arguments.ray is None else None
+
+
+def check_ray(arguments: argparse.Namespace) -> None:
+    """Check ``--ray`` before anything that takes long is imported.
+
+    Raises:
+        ScenarioError: No Ray is installed, or no cluster is at that address.
+    """
+    if arguments.ray is not None:
+        from priprune_plugins.cluster.session import check_reachable
+
+        check_reachable(arguments.ray)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from priprune_plugins.cli.network_arguments import Watched
+from priprune_plugins.cli.network_arguments import Watched, read_shared
 
 
 def serve(arguments: argparse.Namespace, watched: Watched) -> None:
@@ -14,14 +14,8 @@ def serve(arguments: argparse.Namespace, watched: Watched) -> None:
         arguments: Of the command line.
         watched: Gives the watcher of a command, or None where it is to be quiet.
     """
-    from priprune_plugins.network.token import read_token
-    from priprune_plugins.scenario import read_scenario
-    from priprune_plugins.scenario.sections import NetworkSection
-
-    # Before torch, which takes seconds to import: a typing error is answered at once.
-    scenario = read_scenario(arguments.scenario, arguments.set)
-    token = read_token(arguments.token_file)
-    listener = _listener(scenario.network or NetworkSection(), arguments.any_interface)
+    scenario, section, token = read_shared(arguments)
+    listener = _listener(section, arguments.any_interface)
     from priprune_plugins.network.serve import serve as run_served
 
     with watched(arguments.quiet) as watcher:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from priprune_plugins.cli.run_arguments import check_ray
 from priprune_plugins.errors import Interrupted, ScenarioError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def sweep(arguments: argparse.Namespace) -> int:
     """``priprune sweep``: check every cell, then run those that are not done."""
+    check_ray(arguments)
     plan = _checked(arguments.sweep, arguments.set)
     from priprune_plugins.sweep.folder import SweepFolder
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from priprune_plugins.cluster.visits import Broadcast, Job, Left
+from priprune_plugins.cluster.visits import Job, Left
 from priprune_plugins.cluster.worker import warn_again
 from priprune_plugins.cluster.workers import Answer, RayWorkers
 from priprune_plugins.errors import PriPruneError, RunError
+from priprune_plugins.simulation.broadcast import Broadcast
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
 from priprune_plugins.simulation.crew import check_portable
 from priprune_plugins.simulation.sent import Sent
@@ -53,9 +54,11 @@ class RayCrew:
         check_portable(runner, "--ray")
         workers.connect()
         self._workers, self._ray, self._runner = workers, workers.ray, runner
-        self._idle: list[Any] = []
-        self._placed = 0
+        # How many share a GPU is known only after the first job.
         self._probed = not workers.on_gpus
+        # Before round 0, to whose seconds their start does not belong.
+        self._idle: list[Any] = workers.all_placed() if self._probed else []
+        self._placed = len(self._idle)
 
     def run(self, visits: Sequence[Visit]) -> Iterator[Sent | None]:
         """Yield what each visit leaves, in the order given."""
@@ -63,7 +66,7 @@ class RayCrew:
             yield from map(self._runner.run, visits)
             return
         first, runner = visits[0], self._runner
-        shared = self._ray.put(Broadcast(first.payload, first.mask, runner.buffers.server))
+        shared = self._ray.put(Broadcast.of(first, runner.buffers.server))
         jobs = [Job.of(runner, visit) for visit in visits]
         for visit, left in zip(visits, self._carried_out(jobs, shared), strict=True):
             yield left.taken_over(runner, visit)

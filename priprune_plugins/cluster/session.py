@@ -2,12 +2,14 @@
 
 import os
 import socket
+from importlib.util import find_spec
 from typing import Any
 
 from priprune_plugins.errors import RunError, ScenarioError
 
 LOCAL = "local"
 _SECONDS_TO_ANSWER = 5.0
+_NOT_INSTALLED = "--ray needs Ray: pip install 'priprune-plugins[ray]'"
 
 
 class Session:
@@ -28,8 +30,8 @@ class Session:
     """
 
     def __init__(self, address: str, threads: int, variables: dict[str, str]) -> None:
+        check_reachable(address)
         self.ray = _imported()
-        _check_reachable(address)
         self.threads = threads
         try:
             self.ray.init(
@@ -59,8 +61,14 @@ class Session:
         self.ray.shutdown()
 
 
-def _check_reachable(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself goes on asking for many minutes."""
+def check_reachable(address: str) -> None:
+    """Refuse an address where nobody listens: Ray itself goes on asking for many minutes.
+
+    Raises:
+        ScenarioError: It is no address of a cluster, nobody listens there, or Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        raise ScenarioError(_NOT_INSTALLED)
     if address in (LOCAL, "auto"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -85,7 +93,7 @@ def _imported() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ScenarioError("--ray needs Ray: pip install 'priprune-plugins[ray]'") from error
+        raise ScenarioError(_NOT_INSTALLED) from error
     if ray.is_initialized():
         raise RunError("this process is connected to a Ray cluster already; call ray.shutdown() first")
     return ray

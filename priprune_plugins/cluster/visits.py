@@ -1,30 +1,15 @@
 """A visit as it travels to a worker, and what comes back: nothing that the other side can make itself."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from priprune_plugins.simulation.broadcast import Broadcast
 from priprune_plugins.simulation.buffers import Buffers
 from priprune_plugins.simulation.client_round import ClientRunner, Visit
 from priprune_plugins.simulation.client_states import States
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
-
-
-@dataclass(frozen=True, eq=False)
-class Broadcast:
-    """What all clients of a round are sent.
-
-    Args:
-        payload: Element 0 is the broadcast ``[D]``.
-        mask: ``[D]`` bool, the server's mask, or None.
-        buffers: The server's batch-norm statistics.
-    """
-
-    payload: Sequence[Tensor]
-    mask: Tensor | None
-    buffers: Buffers
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from priprune_plugins.cluster.visits import Broadcast, Job, Left
+from priprune_plugins.cluster.visits import Job, Left
 from priprune_plugins.errors import PriPruneError
 from priprune_plugins.messages import Run
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import make_federation, make_plugins, make_world
 from priprune_plugins.scenario.options import resolved
 from priprune_plugins.scenario.whole import Scenario
+from priprune_plugins.simulation.broadcast import Broadcast
 
 # A logger's name and what it said.
 Warned = tuple[str, str]

@@ -4,16 +4,18 @@ from typing import Any
 
 import torch
 
-from priprune_plugins.cluster.session import Session
+from priprune_plugins.cluster.session import LOCAL, Session
 from priprune_plugins.cluster.tensors import travel_as_arrays
 from priprune_plugins.cluster.visits import Job, Left
 from priprune_plugins.cluster.worker import Worker
 from priprune_plugins.errors import PriPruneError, ScenarioError
 from priprune_plugins.run.process_environment import environment
+from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.whole import Scenario
 
 # The rest stays free: other clients may hold more images, and each process has a context of its own.
 _SHARE_OF_FREE = 0.8
+_SECONDS_TO_STAND = 120.0
 
 Answer = tuple[Left | PriPruneError, list[tuple[str, str]]]
 
@@ -27,6 +29,7 @@ class RayWorkers:
         workers: How many; None = as many as the cluster has CPUs for. Never more than clients in a round.
         threads: CPU threads of each worker, and of this process while it lasts: figures depend on their number in the
             last bits, and on nothing else that is said here.
+        watcher: Is told what takes long.
 
     Attributes:
         ray: The module, once connected.
@@ -37,8 +40,11 @@ class RayWorkers:
     num_workers: int
     _scenario: Any
 
-    def __init__(self, scenario: Scenario, address: str, workers: int | None, threads: int) -> None:
+    def __init__(
+        self, scenario: Scenario, address: str, workers: int | None, threads: int, watcher: Watcher | None = None
+    ) -> None:
         self._given, self._address, self._wanted, self._threads = scenario, address, workers, threads
+        self._watcher = watcher or Watcher()
         self._session: Session | None = None
         self._gpus = 0
         self._gpu_share = 0.0
@@ -50,6 +56,8 @@ class RayWorkers:
         Raises:
             ScenarioError: No Ray, no cluster, or more workers than it has CPUs for.
         """
+        what = "starting Ray" if self._address == LOCAL else f"connecting to Ray at {self._address}"
+        self._watcher.say(f"{what} ...")
         self._session = session = Session(self._address, self._threads, environment(self._threads))
         self.ray = session.ray
         travel_as_arrays()
@@ -75,6 +83,14 @@ class RayWorkers:
         """Start a worker; Ray queues what it is given until it stands."""
         options = {"num_cpus": self._threads, "num_gpus": self._gpu_share}
         return self.ray.remote(Worker).options(**options).remote(self._scenario, self._threads)
+
+    def all_placed(self) -> list[Any]:
+        """Start all workers and wait until they stand, or for two minutes where the cluster is busy otherwise."""
+        self._watcher.say(f"starting {self.num_workers} Ray workers ...")
+        workers = [self.placed() for _ in range(self.num_workers)]
+        standing = [worker.memory.remote() for worker in workers]
+        self.ray.wait(standing, num_returns=len(standing), timeout=_SECONDS_TO_STAND)
+        return workers
 
     def probed(self, job: Job, broadcast: Any) -> Answer:
         """Carry out a job on one GPU alone, and from its memory decide how many workers each GPU will hold."""

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from priprune_plugins.errors import PluginError
+from priprune_plugins.errors import PluginError, PluginRuleError, PriPruneError
+from priprune_plugins.generators import seeded_globals
 from priprune_plugins.models.convnet import ImageShape
 from priprune_plugins.models.initialise import Init, initialise
 from priprune_plugins.models.standardise import Standardise
+from priprune_plugins.wording import cause
 
 
 class ModelPlugin(Protocol):
@@ -54,16 +56,54 @@ def build_model(
 
     Raises:
         PluginError: The data set's constants do not fit its channels.
+        PluginRuleError: The plugin fails, or gives no network with parameters.
     """
     if not len(mean) == len(std) == image_shape[0]:
         raise PluginError(f"data set: {image_shape[0]} channels but {len(mean)} means and {len(std)} stds")
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        net = plugin.build(image_shape, num_classes)
+        net = _built(plugin, image_shape, num_classes)
     if init is None and isinstance(plugin, InitialisesItself):
         plugin.initialise(net, generator)
     else:
         chosen: Init = getattr(plugin, "default_init", "he") if init is None else init
         initialise(net, chosen, generator)
     return Standardise(mean, std, net)
+
+
+def check_forward(model: nn.Module, image_shape: ImageShape, num_classes: int) -> None:
+    """Try a model on two black images; neither its mode and statistics nor a global generator shows it.
+
+    Raises:
+        PluginRuleError: It fails on images of that shape, or gives something else than logits ``[2, num_classes]``.
+    """
+    first = next(model.parameters())
+    images = torch.zeros(2, *image_shape, device=first.device, dtype=first.dtype)
+    was_training = model.training
+    try:
+        with torch.no_grad(), seeded_globals(0, "model check"):
+            logits = model.eval()(images)
+    except Exception as error:
+        raise PluginRuleError(f"its forward fails on images {list(image_shape)}: {cause(error)}") from error
+    finally:
+        model.train(was_training)
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise PluginRuleError(f"its forward must give logits {[2, num_classes]} for two images, got {got}")
+
+
+def _built(plugin: ModelPlugin, image_shape: ImageShape, num_classes: int) -> nn.Module:
+    try:
+        net: object = plugin.build(image_shape, num_classes)
+    except PriPruneError:
+        raise
+    except Exception as error:
+        raise PluginRuleError(f"its build fails: {cause(error)}") from error
+    if not isinstance(net, nn.Module):
+        raise PluginRuleError(f"its build must return an nn.Module, got {type(net).__name__}")
+    if next(net.parameters(), None) is None:
+        raise PluginRuleError(
+            f"its build must return an nn.Module with parameters, got {type(net).__name__} without any"
+        )
+    return net

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
 
 from priprune_plugins.errors import RunError, ScenarioError
 from priprune_plugins.messages import Evaluation, Upload
@@ -15,12 +14,12 @@ from priprune_plugins.network.checks import mapping, number, part, whole
 from priprune_plugins.network.connection import LostError
 from priprune_plugins.network.frames import FrameError, encoded
 from priprune_plugins.network.jobs import job
-from priprune_plugins.network.memory import Memory
+from priprune_plugins.network.memory import Memory, check_kept
 from priprune_plugins.network.peer import Peer
 from priprune_plugins.network.received import Expected
 from priprune_plugins.network.roster import Roster
 from priprune_plugins.network.uploads import sent_of, upload_of
-from priprune_plugins.simulation.buffers import Buffers
+from priprune_plugins.simulation.broadcast import Broadcast
 from priprune_plugins.simulation.client_round import ClientRunner
 from priprune_plugins.simulation.crew import check_portable
 from priprune_plugins.simulation.sent import Sent
@@ -32,25 +31,11 @@ Read = Callable[[Any, Visit], Left]
 
 
 @dataclass(frozen=True, eq=False)
-class _Broadcast:
-    """What a process is sent once for all of its clients.
+class _Served:
+    """A broadcast as a frame, which processes are sent once for all of their clients."""
 
-    Args:
-        payload: Element 0 is the broadcast ``[D]``.
-        mask: ``[D]`` bool, the server's mask, or None.
-        buffers: The server's batch-norm statistics.
-        parts: The same as a frame.
-    """
-
-    payload: Sequence[Tensor]
-    mask: Tensor | None
-    buffers: Buffers
+    broadcast: Broadcast
     parts: Sequence[memoryview]
-
-    def serves(self, visit: Visit, buffers: Buffers) -> bool:
-        """Whether it is what a visit starts from; a visit without a mask needs no other broadcast."""
-        same_mask = visit.mask is None or visit.mask is self.mask
-        return visit.payload is self.payload and same_mask and buffers is self.buffers
 
 
 class NetworkCrew:
@@ -76,7 +61,7 @@ class NetworkCrew:
         self._nonfinite = nonfinite
         self._runner = runner
         self._expected = Expected(runner)
-        self._broadcast: _Broadcast | None = None
+        self._served: _Served | None = None
         self._memory = Memory()
 
     def run(self, visits: Sequence[Visit]) -> Iterator[Sent | None]:
@@ -107,6 +92,7 @@ class NetworkCrew:
                 "--resume"
             )
         if remembered.get("remember"):
+            check_kept(remembered)
             self._roster.gather()
             self._memory.take_back(self._roster.peers(), next_round, remembered)
 
@@ -130,27 +116,24 @@ class NetworkCrew:
                     future.cancel()
 
     def _give(self, kind: str, answer: str, visit: Visit, read: Read[Left]) -> "Future[Left | None] | None":
-        peer, broadcast = self._roster.owner(visit.client_id), self._served(visit)
+        peer, served = self._roster.owner(visit.client_id), self._serving(visit)
         if peer is None:
             return None
-        return peer.work.submit(self._ask, peer, broadcast, kind, answer, visit, read)
+        return peer.work.submit(self._ask, peer, served, kind, answer, visit, read)
 
-    def _served(self, visit: Visit) -> _Broadcast:
-        buffers, found = self._runner.buffers.server, self._broadcast
-        if found is None or not found.serves(visit, buffers):
+    def _serving(self, visit: Visit) -> _Served:
+        buffers, found = self._runner.buffers.server, self._served
+        if found is None or not found.broadcast.serves(visit, buffers):
             value = {"payload": list(visit.payload), "mask": visit.mask, "buffers": dict(buffers)}
-            found = _Broadcast(visit.payload, visit.mask, buffers, encoded("broadcast", value))
-            self._broadcast = found
+            found = self._served = _Served(Broadcast.of(visit, buffers), encoded("broadcast", value))
         return found
 
-    def _ask(
-        self, peer: Peer, broadcast: _Broadcast, kind: str, answer: str, visit: Visit, read: Read[Left]
-    ) -> Left | None:
+    def _ask(self, peer: Peer, served: _Served, kind: str, answer: str, visit: Visit, read: Read[Left]) -> Left | None:
         """Return what one client leaves, or None where its process is gone or what came was refused."""
         try:
-            if peer.broadcast is not broadcast:
-                peer.send(broadcast.parts)
-                peer.broadcast = broadcast
+            if peer.broadcast is not served:
+                peer.send(served.parts)
+                peer.broadcast = served
             value = peer.ask(encoded(kind, job(visit)), answer, self._expected.num_bytes(visit)).value
         except LostError:
             return None
@@ -172,7 +155,7 @@ class NetworkCrew:
 
     def _upload(self, value: Any, visit: Visit) -> Upload:
         self._memory.note(value)
-        upload = upload_of(part(value, "upload"), visit, self._expected)
+        upload = upload_of(part(value, "upload"), visit, self._expected, trained=False)
         if not all(bool(torch.isfinite(extra).all()) for extra in upload.extras.values() if extra.is_floating_point()):
             raise FrameError("an extra of the setup round holds NaN or infinity")
         return upload

@@ -17,12 +17,14 @@ from priprune_plugins.network.joined import Joined
 from priprune_plugins.network.peer import FAILED
 from priprune_plugins.network.places import said
 from priprune_plugins.network.token import VARIABLE
-from priprune_plugins.run.assemble import make_plugins, make_world
+from priprune_plugins.plugins import PluginHost
+from priprune_plugins.run.assemble import Plugins, make_plugins, make_world
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.sections import NetworkSection
 from priprune_plugins.scenario.whole import Scenario
 
 _SECONDS_BETWEEN = 0.5
+_AT_CLIENTS = ("on_setup_round", "on_local_train_start", "on_local_step", "on_local_train_end", "before_upload")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ def join(scenario: Scenario, joining: Joining, watcher: Watcher | None = None) -
     watcher = watcher or Watcher()
     section = scenario.network or NetworkSection()
     plugins = make_plugins(scenario)
+    if joining.folder is None and may_remember(plugins):
+        watcher.warn(
+            "without --states what clients remember ends with this process: once the server has stopped, its run "
+            "cannot be gone on with; --states DIR keeps it"
+        )
     world = make_world(scenario, plugins)
     agreed = identity(scenario, plugins, world.data, world.model)
     joined = Joined(scenario, plugins, world, joining.folder)
@@ -75,6 +82,12 @@ def join(scenario: Scenario, joining: Joining, watcher: Watcher | None = None) -
     finally:
         joined.close()
     return joined.visits
+
+
+def may_remember(plugins: Plugins) -> bool:
+    """Whether the algorithm remembers clients, or a pruner or a defence has a hook in which it could."""
+    chosen = PluginHost(plugins.hooked).only(("pruners", "defenses"))
+    return plugins.algorithm.stateful or any(chosen.implements(hook) for hook in _AT_CLIENTS)
 
 
 def _reached(joining: Joining, seconds: float, watcher: Watcher) -> Connection:

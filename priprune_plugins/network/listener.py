@@ -94,7 +94,7 @@ def reach(host: str) -> str:
         ScenarioError: No such host.
     """
     try:
-        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ScenarioError(f"network.host: no address of {host!r} ({error.strerror})") from error
     addresses = [ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found]

@@ -15,6 +15,22 @@ from priprune_plugins.network.places import said
 _logger = logging.getLogger(__name__)
 
 
+def check_kept(remembered: Mapping[str, Any]) -> None:
+    """Refuse to go on without what clients remembered.
+
+    Args:
+        remembered: What :meth:`Memory.written` gave.
+
+    Raises:
+        ScenarioError: It was never written down.
+    """
+    if not remembered["kept"]:
+        raise ScenarioError(
+            "what clients remembered is gone with a process that joined without --states: begin anew with another "
+            "--out, and let every process join with --states DIR"
+        )
+
+
 class Memory:
     """Lets joined processes write down what their clients remember, and take it back when the run is resumed."""
 
@@ -62,12 +78,8 @@ class Memory:
             remembered: What :meth:`written` gave.
 
         Raises:
-            ScenarioError: It was never written down, or one of them does not have it.
+            ScenarioError: One of them does not have it.
         """
-        if not remembered["kept"]:
-            raise ScenarioError(
-                "what clients remembered is gone with a process that joined without --states: give another --out"
-            )
         self._remember, self._run, self._save = True, remembered["run"], remembered["save"]
         written = set(remembered["clients"])
         for peer in peers:

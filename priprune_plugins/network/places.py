@@ -1,13 +1,10 @@
 """Which joined process has which clients."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.network.handshake import RefusedError
-
-_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
 
 
 @dataclass(eq=False)
@@ -115,18 +112,6 @@ def said(clients: Sequence[int]) -> str:
     if clients[-1] - clients[0] + 1 != len(clients):
         return f"{clients[0]}-{clients[-1]} ({len(clients)} of them)"
     return f"{clients[0]}-{clients[-1]}" if len(clients) > 1 else str(clients[0])
-
-
-def clients_asked(text: str) -> range:
-    """Return the clients of ``--clients FIRST-LAST``.
-
-    Raises:
-        ScenarioError: It does not read so.
-    """
-    found = _RANGE.fullmatch(text)
-    if not found or int(found[1]) > int(found[2]):
-        raise ScenarioError(f"--clients must be FIRST-LAST, for instance 0-96, got {text[:60]!r}")
-    return range(int(found[1]), int(found[2]) + 1)
 
 
 def _overlap(left: range, right: range) -> bool:

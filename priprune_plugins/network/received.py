@@ -60,20 +60,37 @@ class Expected:
             self.vector(extra, name) if name in codec.vectors else self._alike(extra, name)
             for name, extra in tensors(named, "pack").items()
         ]
+        self._check(dict(zip(codec.extras, checked, strict=True)))
         return [self.vector(weights, "pack"), *checked]
+
+    def _check(self, extras: Mapping[str, Tensor]) -> None:
+        reason = self._runner.algorithm.refused(extras)
+        if reason is not None:
+            raise FrameError(reason)
 
     def _alike(self, extra: Tensor, name: str) -> Tensor:
         """Return an extra whose shape the algorithm alone knows: it must be that of the first one that came."""
         shape, dtype = self._first.setdefault(name, (extra.shape, extra.dtype))
         return self._here(tensor(extra, name, tuple(shape), dtype))
 
-    def extras(self, found: Any) -> dict[str, Tensor]:
-        """Return extras by name; what has one number per parameter is nobody's to check but the plugin's."""
+    def extras(self, found: Any, trained: bool) -> dict[str, Tensor]:
+        """Return extras by name; what has one number per parameter is nobody's to check but the plugin's.
+
+        Args:
+            found: What came.
+            trained: Whether the algorithm's own must be there, which a setup round has none of.
+        """
         extras = tensors(found, "extras")
-        missing = [name for name in self._runner.algorithm.codec.extras if name not in extras]
+        if trained:
+            self._check_own(extras)
+        return {name: self._here(extra) for name, extra in extras.items()}
+
+    def _check_own(self, extras: Mapping[str, Tensor]) -> None:
+        names = self._runner.algorithm.codec.extras
+        missing = [name for name in names if name not in extras]
         if missing:
             raise FrameError(f"extras[{missing[0]!r}] is missing")
-        return {name: self._here(extra) for name, extra in extras.items()}
+        self._check({name: extras[name] for name in names})
 
     def buffers(self, found: Any) -> dict[str, Tensor]:
         """Return batch-norm statistics: those of the model, or none."""

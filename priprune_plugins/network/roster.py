@@ -69,7 +69,11 @@ class Roster:
         Raises:
             RefusedError, LostError, FrameError: It is not let in.
         """
-        let_in(connection, self._token)
+        try:
+            let_in(connection, self._token)
+        except RefusedError as error:
+            self._watcher.warn(f"{name} was refused: {error}")
+            raise
         wish = self._agreed(connection, name)
         with self._changed:
             try:

@@ -78,10 +78,15 @@ class _Door:
     def crew(self, runner: ClientRunner) -> NetworkCrew:
         """Return the crew of a run, and let processes join it."""
         scenario, section = self._scenario, self._scenario.network or NetworkSection()
-        plugins = make_plugins(scenario)
+        plugins, clients = make_plugins(scenario), runner.training.num_clients
+        if section.processes > clients:
+            raise ScenarioError(
+                f"network.processes must be at most the number of clients ({clients}), got {section.processes}; "
+                "lower it"
+            )
         self._check_sums(plugins)
         agreed = identity(scenario, plugins, runner.data, runner.trainer.model)
-        self._roster = Roster(section, self._token, agreed, runner.training.num_clients, self._watcher)
+        self._roster = Roster(section, self._token, agreed, clients, self._watcher)
         crew = NetworkCrew(self._roster, scenario.aggregation.nonfinite, runner)
         self._listener.open(self._roster.receive)
         host, port = self._listener.address

@@ -32,6 +32,8 @@ def read_token(path: Path | None) -> bytes:
 
 
 def _of_file(path: Path) -> str:
+    if path.is_dir():
+        raise ScenarioError(f"--token-file must be a file, got the folder {path}; to make one: {_MAKE}")
     try:
         if path.stat().st_mode & 0o077:
             raise ScenarioError(f"--token-file: others may read {path}; chmod 600 {path}")

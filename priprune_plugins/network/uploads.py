@@ -83,8 +83,14 @@ class _Sender:
         }
 
 
-def upload_of(value: Any, visit: Visit, expected: Expected) -> Upload:
+def upload_of(value: Any, visit: Visit, expected: Expected, trained: bool = True) -> Upload:
     """Return the upload of a frame.
+
+    Args:
+        value: What :func:`upload_value` made.
+        visit: The visit.
+        expected: What a client may send.
+        trained: False for a setup round's.
 
     Raises:
         FrameError: It is not what the client of ``visit`` could send.
@@ -99,7 +105,7 @@ def upload_of(value: Any, visit: Visit, expected: Expected) -> Upload:
         num_samples=samples,
         weights=expected.vector(part(found, "weights"), "upload.weights"),
         shared=expected.mask(part(found, "shared"), "upload.shared"),
-        extras=expected.extras(part(found, "extras")),
+        extras=expected.extras(part(found, "extras"), trained),
         buffers=expected.buffers(part(found, "buffers")),
     )
 

@@ -59,7 +59,7 @@ def rows(attacks: Attacks, lines: Lines) -> list[Row]:
     """Return the table's rows, the worst case first, see :func:`priprune_plugins.privacy.order.severity`.
 
     Where the control of an attack failed in some rounds and passed in others, the attack's row is void and each
-    round that passed gets a row of its own.
+    round that passed gets a row of its own. Else its worst round gets one, where that is worse than the mean of all.
     """
     found = [row for name, figures in attacks.items() for row in (_row(name, figures), *_rounds(name, figures, lines))]
     return sorted(found, key=lambda row: severity(row.figures, row.void))
@@ -126,8 +126,14 @@ def _row(name: str, figures: Mapping[str, Any], where: str = "", void: bool | No
 
 
 def _rounds(name: str, figures: Mapping[str, Any], lines: Lines) -> list[Row]:
-    if not is_void(figures):
-        return []
+    found = _passed(name, figures, lines)
+    if is_void(figures) or not found:
+        return found
+    worst = min(found, key=lambda row: severity(row.figures, False))
+    return [worst] if severity(worst.figures, False) < severity(figures, False) else []
+
+
+def _passed(name: str, figures: Mapping[str, Any], lines: Lines) -> list[Row]:
     passed = [int(number) for number in figures.get("by_round", {}) if not is_void(figures, int(number))]
     own = {number: [line for line in lines if line["attack"] == name and line["round"] == number] for number in passed}
     return [

@@ -10,11 +10,11 @@ from torch import nn
 
 from priprune_plugins.catalogue import load_class
 from priprune_plugins.data.federation import FederatedImages, federate
-from priprune_plugins.errors import ScenarioError
+from priprune_plugins.errors import PluginRuleError, ScenarioError
 from priprune_plugins.generators import generator
 from priprune_plugins.layout import Layout
 from priprune_plugins.messages import Facts
-from priprune_plugins.models.build import build_model
+from priprune_plugins.models.build import ModelPlugin, build_model, check_forward
 from priprune_plugins.models.initialise import Init
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.run.device import resolved_device
@@ -26,7 +26,8 @@ from priprune_plugins.simulation.aggregation import Absent
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining, clients_checked
 from priprune_plugins.simulation.cohort_choice import CohortChoice
 from priprune_plugins.simulation.crew import MakeCrew
-from priprune_plugins.simulation.federation import Federation, Setting
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.setting import Setting
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ def make_plugins(scenario: Scenario) -> Plugins:
     return Plugins(
         algorithm=_algorithm(scenario.federation),
         dataset=_made(scenario.dataset),
-        architecture=_made(scenario.architecture),
+        architecture=_architecture(scenario.architecture),
         hooked=tuple(relabelled([registered(selection) for selection in chosen])),
     )
 
@@ -100,7 +101,22 @@ def _made(selection: Selection) -> Any:
 def _algorithm(selection: Selection) -> Algorithm:
     made = _made(selection)
     if not isinstance(made, Algorithm):
-        raise ScenarioError(f"algorithm.name {selection.name!r} is not an Algorithm: subclass Algorithm, or use fedlab")
+        raise ScenarioError(
+            f"{selection.at('name')} must be a subclass of Algorithm, got {selection.name!r}; derive it from "
+            "Algorithm, or give trainer and handler of FedLab's to algorithm fedlab"
+        )
+    return made
+
+
+def _architecture(selection: Selection) -> ModelPlugin:
+    cls, how = load_class(selection), "a dataclass with build(image_shape, num_classes)"
+    if issubclass(cls, nn.Module):
+        raise ScenarioError(
+            f"{selection.at('name')} must be {how}, got the nn.Module {cls.__name__} itself; let build return one"
+        )
+    if not callable(getattr(cls, "build", None)):
+        raise ScenarioError(f"{selection.at('name')} must be {how}, got {cls.__name__} without build; add it")
+    made: ModelPlugin = build_plugin(selection, cls)
     return made
 
 
@@ -121,7 +137,11 @@ def make_world(scenario: Scenario, plugins: Plugins) -> World:
     data = federate(images, scenario.data, scenario.seed).to(device)
     shape = images.image_shape
     build = _builder(plugins.architecture, shape, images.num_classes, images.mean, images.std, scenario.model.init)
-    model = build(generator(scenario.seed, "init")).to(device)
+    try:
+        model = build(generator(scenario.seed, "init")).to(device)
+        check_forward(model, shape, images.num_classes)
+    except PluginRuleError as error:
+        raise PluginRuleError(f"{scenario.architecture.at('name')} {scenario.architecture.name}: {error}") from error
     facts = Facts(
         # The streams differ, so that nobody who knows the facts knows the initial weights.
         build_model=lambda: build(generator(0, "public architecture")),
@@ -171,11 +191,14 @@ def make_federation(
         crew: Makes who carries out the clients' training, other processes for instance; None = this process.
     """
     if crew is not None and scenario.simulation.cohort is True:
-        raise ScenarioError("simulation.cohort: true trains all clients in this process, not in others; set it to auto")
+        raise ScenarioError(
+            "simulation.cohort must be auto or false where other processes train the clients, got true, which trains "
+            "all of them in this one; set it to auto"
+        )
     section = scenario.algorithm
     clients_checked(world.data.num_clients, section.clients_per_round)
     if scenario.audit is not None:
-        _check_victims(scenario.audit.victims, world.data.num_clients, host)
+        _check_victims(scenario.audit.victims, world.data.num_clients)
     training = LocalTraining(
         epochs=section.epochs or 1,
         batch_size=section.batch_size,
@@ -201,13 +224,12 @@ def make_federation(
     )
 
 
-def _check_victims(victims: int, num_clients: int, host: PluginHost) -> None:
+def _check_victims(victims: int, num_clients: int) -> None:
     if victims > num_clients:
         raise ScenarioError(
-            f"audit.victims is {victims}, but data has {num_clients} clients: give at most {num_clients}"
+            f"audit.victims must be at most the number of clients ({num_clients}), got {victims}; lower it, or raise "
+            "data.clients"
         )
-    if victims < 2 and host.implements("sum_uploads"):
-        raise ScenarioError("audit.victims is 1, but the server sees sums only: give as many as a group has")
 
 
 def absent_policy(scenario: Scenario, plugins: Plugins) -> Absent:

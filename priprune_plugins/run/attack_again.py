@@ -96,7 +96,7 @@ def _run(folder: Path, scenario: Scenario, attacks: list[Registered], watcher: W
             message = f"interrupted; uploads left: {left}; to go on: priprune attack {folder}"
             raise Interrupted(message, stop.number) from error
         write_report(folder)
-    watcher.finish(summary)
+    watcher.finish(folder, summary)
 
 
 def labelled(folder: Path, attack: Registered) -> Registered:

@@ -68,17 +68,19 @@ class Auditor:
         """
         if not self._open or self._scenario.audit is not None:
             return ()
-        chosen = self._scenario.capture.clients
-        kept = sampled[:chosen] if isinstance(chosen, int) else [one for one in sampled if one in chosen]
+        kept = self._captured(sampled)
         return sampled if kept and self._federation.sums is not None else kept
 
     def seen(self, sampled: Sequence[int], sent: Sent) -> None:
         """Keep one of the training's own uploads; a group's where any of it is wanted."""
-        chosen = self._scenario.capture.clients
-        wanted = sampled[:chosen] if isinstance(chosen, int) else chosen
         of_group = sent.upload.client_ids
-        if not set(wanted).isdisjoint(of_group):
+        if not set(self._captured(sampled)).isdisjoint(of_group):
             self._keep(upload_key(sent.upload), "training", sent, self._federation.visit(of_group[0]))
+
+    def _captured(self, sampled: Sequence[int]) -> Sequence[int]:
+        """Return those of the sampled clients that ``capture.clients`` names, or the first of them."""
+        chosen = self._scenario.capture.clients
+        return sampled[:chosen] if isinstance(chosen, int) else [one for one in sampled if one in chosen]
 
     def _cycled(self, sampled: Sequence[int], count: int) -> list[int]:
         return [sampled[index % len(sampled)] for index in range(count)]

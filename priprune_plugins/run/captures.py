@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from priprune_plugins.messages import Facts, Server, Upload
-from priprune_plugins.plugins import seen_by_server
 from priprune_plugins.run.folder import write_tensors
 from priprune_plugins.run.truth import truth_of
+from priprune_plugins.seen_upload import seen_by_server
 from priprune_plugins.simulation.sent import Sent
 
 Group = Literal["audit", "history", "training", "control"]

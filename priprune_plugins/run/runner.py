@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from priprune_plugins.run.assemble import Plugins, World, make_federation, make_
 from priprune_plugins.run.attack_files import keep_attack_states
 from priprune_plugins.run.attack_stage import AttackStage, attack_all
 from priprune_plugins.run.checkpointing import Checkpointer
+from priprune_plugins.run.combinations import check_combinations
 from priprune_plugins.run.environment import environment, provenance
-from priprune_plugins.run.folder import new_folder, refuse_existing, write_json, write_text
+from priprune_plugins.run.folder import new_folder, refuse_existing, removed_if_refused, write_json, write_text
 from priprune_plugins.run.interruption import Stop, stop_on_signals
 from priprune_plugins.run.layer_leakage import write_layer_leakage
 from priprune_plugins.run.resume import (
@@ -63,7 +65,7 @@ def run_scenario(
 
     Raises:
         ScenarioError: Options, data or the folder are wrong, or the folder is of another scenario.
-        PluginError: A plugin failed; what was computed before stays in the folder.
+        PluginError: A plugin failed; what was computed before stays in the folder, which goes where no round was done.
         RunError: The disk is full, or no checkpoint is whole.
         Interrupted: SIGINT or SIGTERM; the message says how to go on.
     """
@@ -73,7 +75,9 @@ def run_scenario(
         refuse_existing(path)
     with stop_on_signals() as stop, told_how_to_go_on(path, stop, command):
         plugins = make_plugins(scenario)
-        work = _Work(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked), watcher, stop, crew)
+        host = PluginHost(plugins.hooked)
+        check_combinations(scenario, plugins, host)
+        work = _Work(scenario, plugins, make_world(scenario, plugins), host, watcher, stop, crew)
         return work.run(path, attacked, resume)
 
 
@@ -92,11 +96,12 @@ class _Work:
     def run(self, path: Path, attacked: bool, resume: bool) -> Path:
         federation = make_federation(self.scenario, self.plugins, self.world, self.host, self.crew)
         document = resolved(self.scenario, self.plugins.instances())
-        if resume and path.exists():
+        found = resume and path.exists()
+        if found:
             refuse_other_scenario(path, document)
         else:
             new_folder(path)
-        with alone(path):
+        with alone(path), nullcontext() if found else removed_if_refused(path):
             remove_partial(path)
             saver = Checkpointer(path, self.scenario, federation, self.watcher)
             if saver.checkpoints.done:
@@ -110,7 +115,7 @@ class _Work:
             summary = self._trained(path, saver, saver.find())
             self._attacked(path, run, summary, attacked)
             saver.done()
-        self.watcher.finish(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+        self.watcher.finish(path, json.loads((path / "summary.json").read_text(encoding="utf-8")))
         return path
 
     def _describe(self, folder: Path, document: Any) -> None:

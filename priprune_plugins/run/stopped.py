@@ -48,11 +48,17 @@ def standing(folder: Path, command: str) -> str:
     """Return what of a run is whole, and how to go on."""
     if not (folder / "scenario.yaml").is_file():
         return "nothing was computed yet"
-    manifest = next(Checkpoints(folder / "checkpoint", 1).manifests(), None)
-    if manifest is None:
+    found = Checkpoints(folder / "checkpoint", 1).look()
+    if found is None:
         kept = "there is no checkpoint yet"
-    elif manifest.stage == "trained":
+    elif found.manifest.stage == "trained":
         kept = "the training is done"
     else:
-        kept = f"{manifest.next_round} rounds are in the last checkpoint"
+        kept = f"{found.manifest.next_round} rounds are in the last checkpoint"
+        elsewhere = found.state["run"].get("elsewhere", {})
+        if elsewhere.get("remember") and not elsewhere["kept"]:
+            return (
+                f"{kept}, which cannot be gone on with: what clients remembered is gone with a process that joined "
+                f"without --states; begin anew with another --out than {folder}, every join with --states DIR"
+            )
     return f"{kept}; to go on: {command} {folder / 'scenario.yaml'} --out {folder} --resume"

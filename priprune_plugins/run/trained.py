@@ -65,7 +65,7 @@ def attack_trained(scenario: Scenario, trained: Path, out: Path, watcher: Watche
     with alone(out), stop_on_signals():
         summary = attack_all(stage, plugins.attacks(), watcher, {**before, "name": scenario.name}, write)
         write_report(out)
-    watcher.finish(summary)
+    watcher.finish(out, summary)
     return out
 
 

@@ -1,6 +1,7 @@
 """How a run tells whoever started it what it is doing; the command line draws a progress bar from it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -31,5 +32,5 @@ class Watcher:
     def warn(self, message: str) -> None:
         """Something went wrong that does not stop the run."""
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Everything is written."""
+    def finish(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        """Everything is written into a run folder, ``summary`` among it."""

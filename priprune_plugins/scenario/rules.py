@@ -49,6 +49,20 @@ def _broken(scenario: Scenario) -> Iterator[tuple[str, str]]:
             f"{most}, got {algorithm.clients_per_round}; lower it, or raise data.clients",
         )
     yield from _attacked(scenario)
+    yield from _served(scenario)
+
+
+def _served(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    network, clients = scenario.network, scenario.data.clients
+    if network is None:
+        return
+    if not network.host.strip():
+        yield "network.host", f"must be an address or a name of this machine, got {network.host!r}; give 127.0.0.1"
+    if clients is not None and network.processes > clients:
+        yield (
+            "network.processes",
+            f"must be at most data.clients ({clients}), got {network.processes}; lower it, or raise data.clients",
+        )
 
 
 def _attacked(scenario: Scenario) -> Iterator[tuple[str, str]]:
@@ -60,11 +74,23 @@ def _attacked(scenario: Scenario) -> Iterator[tuple[str, str]]:
         if late:
             yield path, f"must be below rounds ({scenario.rounds}), which count from 0, got {late[0]}"
     yield from _histories(scenario)
+    yield from _drawn(scenario)
     clients = scenario.data.clients
     chosen = capture.clients if isinstance(capture.clients, tuple) else ()
     absent = [client_id for client_id in chosen if clients is not None and client_id >= clients]
     if absent:
         yield "capture.clients", f"must be below data.clients ({clients}), which count from 0, got {absent[0]}"
+
+
+def _drawn(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Yield that a probe would meet the same image twice: nobody could tell how many are behind it."""
+    audit, algorithm = scenario.audit, scenario.algorithm
+    if audit is None or audit.images is None:
+        return
+    steps = audit.local_steps or algorithm.local_steps or 1
+    if audit.images < steps * audit.batch_size:
+        what = f"audit.batch_size ({audit.batch_size}) times the probe's local steps ({steps})"
+        yield "audit.images", f"must be at least {what}, got {audit.images}; raise it, or lower those"
 
 
 def _histories(scenario: Scenario) -> Iterator[tuple[str, str]]:

@@ -144,8 +144,8 @@ class AuditSection:
             probe to probe, apart from the training's. Only the audited one is attacked; attacks are given the others.
         later: Participations after it.
         spacing: Rounds from one participation to the next.
-        images: How many of its training images a victim's probes draw from; with ``batch_size`` as many, the batch is
-            the same every time. None = all.
+        images: How many of its training images a victim's probes draw from, at least those of one probe; with
+            ``batch_size`` as many, the batch is the same every time. None = all.
     """
 
     batch_size: Count = 1
@@ -219,7 +219,8 @@ class NetworkSection:
     Args:
         host: Address that the server listens on; by default no other machine reaches it.
         port: Its port; 0 = any free one.
-        processes: Joined processes that the server waits for before it begins; the clients are dealt to them.
+        processes: Joined processes that the server waits for before it begins, at most as many as clients, which are
+            dealt to them.
         wait_seconds: How long it waits for them, and how long one that joins waits for the server.
         timeout_seconds: A process that says nothing for so long is gone, and its clients are dropped; at least 3.
             Every process says once a second that it lives, however long its training takes.

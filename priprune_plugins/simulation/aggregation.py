@@ -7,12 +7,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.masks import applied, chosen, part_size
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.codecs import Codec
 from priprune_plugins.simulation.filled_mean import FilledMean, Mean, terms
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.utils.aggregator import Aggregators
 
 Absent = Literal["previous", "holders", "zeros"]
@@ -101,18 +101,6 @@ def filled_mean(
         return running_mean
     fill = _fill([[vector] for vector in vectors], present, Codec(), server_weights, policy, shares)
     return FilledMean(present, fill, None if policy == "zeros" else server_weights)
-
-
-def unsent(present: Sequence[Tensor | None]) -> Tensor | None:
-    """Return the positions ``[n]`` that no client sent, or None where every coordinate came from somebody."""
-    masks = list({id(sent): sent for sent in present}.values())
-    missing: Tensor | None = None
-    for sent in masks:
-        if sent is None:
-            return None
-        missing = ~sent if missing is None else missing.logical_and_(~sent)
-    positions = None if missing is None else torch.nonzero(missing).squeeze(1)
-    return None if positions is None or positions.numel() == 0 else positions
 
 
 def running_mean(vectors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

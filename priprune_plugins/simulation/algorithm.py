@@ -43,12 +43,14 @@ class Algorithm:
 
     Class attributes: ``codec``, ``trainer_class`` (a SerialClientTrainer), ``handler_class`` (a SyncServerHandler), and
     ``stateful``: whether the trainer remembers anything of a client, see :meth:`held`; ``portable``: whether that is
-    all that its next training needs, so that any trainer can do it.
+    all that its next training needs, so that any trainer can do it; ``several_models``: whether ``server.weights``
+    stand for more than one, so that no plugin may set them.
     """
 
     codec: ClassVar[Codec] = Codec()
     stateful: ClassVar[bool] = False
     portable: ClassVar[bool] = True
+    several_models: ClassVar[bool] = False
     trainer_class: ClassVar[type]
     handler_class: ClassVar[type]
 
@@ -77,6 +79,20 @@ class Algorithm:
 
     def setup_handler(self, handler: Any, training: LocalTraining) -> None:
         """Call the handler's ``setup_optim`` where it has one."""
+
+    def check_clients(self, num_clients: int, clients_per_round: int) -> None:
+        """Refuse options that do not go with so many clients in all and in a round.
+
+        Raises:
+            ScenarioError: One does not.
+        """
+
+    def refused(self, extras: Mapping[str, Tensor]) -> str | None:
+        """Return why no client can have sent these of the codec's extras, or None.
+
+        Asked of uploads from other processes, whose tensors may have any shape and dtype.
+        """
+        return None
 
     def sample(self, handler: Any, trainer: Any, broadcast: Tensor) -> list[int]:
         """Return the client ids of a round; drawn inside a scope that seeds the global generators."""
@@ -186,6 +202,6 @@ def clients_checked(num_clients: int, clients_per_round: int) -> None:
     """
     if clients_per_round > num_clients:
         raise ScenarioError(
-            f"algorithm.clients_per_round is {clients_per_round}, but data has {num_clients} clients: "
-            f"give at most {num_clients}, or more data.clients"
+            f"algorithm.clients_per_round must be at most the number of clients ({num_clients}), got "
+            f"{clients_per_round}; lower it, or raise data.clients"
         )

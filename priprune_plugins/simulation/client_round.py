@@ -1,25 +1,23 @@
 """One client's round: broadcast in, hooks and FedLab's own training, upload out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from priprune_plugins.errors import PluginError
 from priprune_plugins.generators import generator, seeded_globals
-from priprune_plugins.masks import applied, apply_
 from priprune_plugins.memory import keep_freed
-from priprune_plugins.messages import Client, Facts, Upload
+from priprune_plugins.messages import Client, Facts
 from priprune_plugins.pending_start import PendingStart
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.batches import ClientBatches, RoundDataset
 from priprune_plugins.simulation.buffers import BufferKeeper, load_buffers_
+from priprune_plugins.simulation.departure import Departure
 from priprune_plugins.simulation.evaluation import evaluate
 from priprune_plugins.simulation.seat import Seat
-from priprune_plugins.simulation.sent import Sent, withheld_figures
+from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.steps import Steps
 from priprune_plugins.simulation.training_start import start_
@@ -67,6 +65,7 @@ class ClientRunner:
         self.dataset = RoundDataset(lambda client_id: data.client(client_id, "train"), training.num_clients)
         self.seat = Seat(trainer.model, trainer.flat)
         self.initial = trainer.flat.clone()
+        self._departure = Departure(algorithm, trainer, training, buffers)
         self._parameters = list(trainer.model.parameters())
         trainer.setup_dataset(self.dataset)
         keep_freed()
@@ -118,9 +117,7 @@ class ClientRunner:
             underway: What :meth:`start` gave.
             pack: What the algorithm's trainer would upload.
         """
-        pack = self.algorithm.corrected(pack, underway.client, self.training)
-        edited = self._end(underway.visit, underway.client)
-        return self._uploaded(underway, pack, edited)
+        return self._departure.upload(underway, pack)
 
     def sent(self, uploaded: Uploaded, figures: Sequence[float], loss: float | None) -> Sent:
         """Return what a visit leaves, and let the client forget a round that cannot be used, or that was a probe.
@@ -227,67 +224,3 @@ class ClientRunner:
         (pack,) = self.trainer.uplink_package
         # FedLab makes FedNova's tau on the CPU, whatever the model's device.
         return [element.to(client.vector.device) for element in pack]
-
-    def _end(self, visit: Visit, client: Client) -> bool:
-        """Run the hook, prune the weights, and return whether they may be others than the trainer read."""
-        if not visit.host.implements("on_local_train_end"):
-            return False
-        mask = client.mask
-        visit.host.on_local_train_end(client)
-        edited = client.taken or client.mask is not mask
-        if edited:
-            apply_(client.vector, client.mask)
-        return edited
-
-    def _uploaded(self, underway: Underway, pack: list[Tensor], edited: bool) -> Uploaded:
-        visit, client = underway.visit, underway.client
-        trained = pack[0]
-        upload = self._upload(visit, client, pack, edited)
-        client.ended = pack[0] if self.algorithm.codec.form == "weights" else None
-        final = self._followed(client, upload, visit.host.before_upload(client, upload))
-        present = _present(client.mask, final.shared)
-        encoded = self.algorithm.codec.encode(pack, upload.weights, final.weights, final.extras, client.received)
-        as_trained = present is None and client.start is client.received and encoded[0] is trained
-        if visit.keep and not as_trained:
-            everywhere = torch.ones_like(client.vector, dtype=torch.bool) if present is None else present
-            self.algorithm.settle(self.trainer, visit.client_id, underway.memory, encoded, everywhere)
-        one_mask = client.mask is underway.began
-        figures = withheld_figures(final, client.mask, client.start, client.vector, pruned=one_mask)
-        return Uploaded(underway, final, encoded, present, figures)
-
-    def _followed(self, client: Client, before: Upload, after: Upload) -> Upload:
-        missing = [name for name in self.algorithm.codec.extras if name not in after.extras]
-        if missing:
-            raise PluginError(
-                f"a defence dropped upload.extras[{missing[0]!r}], which the algorithm needs: withhold it"
-            )
-        if after.weights is before.weights:
-            return after
-        change = after.weights - before.weights
-        return replace(after, extras=self.algorithm.edited(after.extras, change, client, self.training))
-
-    def _upload(self, visit: Visit, client: Client, pack: list[Tensor], edited: bool) -> Upload:
-        codec = self.algorithm.codec
-        extras: Mapping[str, Tensor] = codec.named_extras(pack)
-        if edited:
-            trained = pack[0]
-            pack[0] = client.vector.clone() if codec.form == "weights" else client.vector - client.received
-            # Without extras nobody asks what changed.
-            extras = self.algorithm.edited(extras, pack[0] - trained, client, self.training) if extras else extras
-        extras = {
-            name: applied(extra, client.mask) if name in codec.vectors else extra for name, extra in extras.items()
-        }
-        return Upload(
-            client_ids=(visit.client_id,),
-            round_idx=visit.round_idx,
-            num_samples=client.num_samples,
-            weights=codec.weights(pack, client.received),
-            extras={**extras, **client.sent},
-            buffers=self.buffers.finish(visit.client_id, client.local_model, visit.keep),
-        )
-
-
-def _present(mask: Tensor | None, shared: Tensor | None) -> Tensor | None:
-    if mask is None or shared is None:
-        return shared if mask is None else mask
-    return mask & shared

@@ -45,19 +45,42 @@ class CohortChoice:
         if isinstance(found, LocalRule):
             return CohortCrew(runner, found, self.section.cohort_size)
         if asked:
-            raise ScenarioError(f"simulation.cohort: true, but {found}; set it to auto or false")
+            raise _refusal(found)
         _logger.warning("clients train one after another: %s", found)
         return OneByOne(runner)
 
 
+def check_together(algorithm: Algorithm, name: str) -> None:
+    """Refuse ``cohort: true`` with an algorithm that says nothing of its local steps.
+
+    Args:
+        algorithm: The algorithm.
+        name: What the scenario calls it.
+
+    Raises:
+        ScenarioError: Only its own trainer knows them.
+    """
+    rule = _rule(algorithm, name)
+    if isinstance(rule, str):
+        raise _refusal(rule)
+
+
 def rule_or_refusal(runner: ClientRunner) -> LocalRule | str:
     """Return the local steps' rule, or why clients cannot train together."""
-    algorithm, name = runner.algorithm, runner.facts.algorithm
+    rule = _rule(runner.algorithm, runner.facts.algorithm)
+    reason = None if isinstance(rule, str) else _unstackable(runner)
+    return rule if reason is None else f"the model cannot be stacked: {reason}"
+
+
+def _rule(algorithm: Algorithm, name: str) -> LocalRule | str:
     rule = algorithm.local_rule()
     if rule is None or not _of_this_trainer(algorithm):
         return f"only the trainer of algorithm {name} knows what its local steps compute"
-    reason = _unstackable(runner)
-    return rule if reason is None else f"the model cannot be stacked: {reason}"
+    return rule
+
+
+def _refusal(reason: str) -> ScenarioError:
+    return ScenarioError(f"simulation.cohort must be auto or false here, got true: {reason}; set it to auto")
 
 
 def _of_this_trainer(algorithm: Algorithm) -> bool:

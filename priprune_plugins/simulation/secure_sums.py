@@ -10,7 +10,9 @@ from priprune_plugins.masks import applied, positions
 from priprune_plugins.messages import Batch, Server, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.setting import Setting
 from priprune_plugins.simulation.sum_codec import UPDATE, SumCodec, extra_bytes, other_bytes
+from priprune_plugins.simulation.summable import check_summable
 from priprune_plugins.summands import GroupSum
 
 
@@ -151,6 +153,17 @@ class SecureSums:
         for one, amount in zip(members, amounts, strict=True):
             total.add_(one.start, alpha=amount)
         return total.div_(sum(amounts)).to(first.start.dtype)
+
+
+def secure_sums(setting: Setting, server: Server) -> SecureSums | None:
+    """Return what forms a federation's groups, or None where the server sees single uploads.
+
+    Raises:
+        ScenarioError: Something needs single uploads although a defence sums them.
+    """
+    host, algorithm, weighting = setting.host, setting.algorithm, setting.aggregation.weighting
+    check_summable(host, algorithm, setting.training.clients_per_round, setting.steps, setting.absent, weighting)
+    return SecureSums(host, server, SumCodec(algorithm.codec, weighting)) if host.implements("sum_uploads") else None
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

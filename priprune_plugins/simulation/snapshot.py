@@ -29,7 +29,7 @@ def snapshot(federation: Federation) -> dict[str, Any]:
         "round": federation.server.round_idx,
         "weights": federation.server.weights,
         "mask": federation.server.mask,
-        "last_mask": federation.last_mask,
+        "last_mask": federation.meter.last,
         "dead": sorted(federation.meter.dead),
         "buffers": {"server": federation.buffers.server, "clients": federation.buffers.clients},
         "plugins": _plugin_states(federation),
@@ -49,7 +49,7 @@ def restore(federation: Federation, state: Mapping[str, Any]) -> None:
     server.round_idx = state["round"]
     server.weights = state["weights"]
     server.mask = state["mask"]
-    federation.last_mask = state["last_mask"]
+    federation.meter.last = state["last_mask"]
     federation.meter.dead.update(state["dead"])
     federation.buffers.server = state["buffers"]["server"]
     federation.buffers.clients = state["buffers"]["clients"]

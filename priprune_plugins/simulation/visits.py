@@ -9,9 +9,10 @@ from torch import Tensor
 from priprune_plugins.messages import Client, Upload
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.simulation.batches import ClientBatches
-from priprune_plugins.simulation.sent import Sent, shares
+from priprune_plugins.simulation.sent import Sent
 from priprune_plugins.simulation.states import StateStore
 from priprune_plugins.simulation.traffic import extras_bytes
+from priprune_plugins.simulation.withheld import withheld_shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Uploaded:
         upload: What leaves the client.
         pack: The same as the FedLab algorithm takes it.
         present: ``[D]`` bool, True where the client sent; None = everywhere.
-        figures: ``[4]`` float64, see :func:`~priprune_plugins.simulation.sent.withheld_figures`.
+        figures: ``[4]`` float64, see :func:`~priprune_plugins.simulation.withheld.withheld_figures`.
     """
 
     underway: Underway
@@ -89,7 +90,7 @@ class Uploaded:
     def sent(self, figures: Sequence[float], loss: float | None) -> Sent:
         """Return what the visit leaves, given the numbers of ``figures`` and the mean training loss."""
         client = self.underway.client
-        rate, mass = shares(figures) if self.upload.shared is not None else (0.0, 0.0)
+        rate, mass = withheld_shares(self.upload, figures)
         return Sent(
             upload=self.upload,
             pack=self.pack,

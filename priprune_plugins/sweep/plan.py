@@ -10,6 +10,7 @@ from typing import Any
 from priprune_plugins.errors import PriPruneError, ScenarioError
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import Plugins, make_plugins, scenario_warnings
+from priprune_plugins.run.combinations import check_combinations
 from priprune_plugins.scenario import Scenario
 from priprune_plugins.scenario.options import resolved
 from priprune_plugins.sweep.figure_cells import check_figures
@@ -94,6 +95,7 @@ def _checked(point: Point, scenario: Scenario) -> tuple[Cell, list[str]]:
     try:
         plugins = make_plugins(scenario)
         host = PluginHost(plugins.hooked)
+        check_combinations(scenario, plugins, host)
         _check_device(scenario)
     except PriPruneError as error:
         raise at_point(error, point) from error

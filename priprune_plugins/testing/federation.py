@@ -19,8 +19,9 @@ from priprune_plugins.scenario.sections import AggregationSection, DataSection
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
 from priprune_plugins.simulation.algorithms.scaffold import Scaffold
-from priprune_plugins.simulation.federation import Federation, Setting
+from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.setting import Setting
 
 CLIENTS, PER_ROUND, LR, SEED = 4, 3, 0.1, 7
 _ALGORITHMS: dict[str, type[Algorithm]] = {"fedavg": FedAvg, "scaffold": Scaffold}

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from priprune_plugins.generators import generator
 from priprune_plugins.messages import LabelledSet, Observation
-from priprune_plugins.plugins import Registered, seen_by_server
+from priprune_plugins.plugins import Registered
 from priprune_plugins.privacy.identification import lineup
+from priprune_plugins.seen_upload import seen_by_server
 from priprune_plugins.testing.federation import SEED, Played, play, small_data
 from priprune_plugins.testing.stand_ins import OneMask, Withhold
 

@@ -53,6 +53,11 @@ class Magnitude(Targets):
     rewind: bool = False
     compat: Literal["exact", "synaptic_flow", "open_lth", "prunefl"] = "exact"
 
+    @property
+    def sets_weights(self) -> bool:
+        """Whether it sets weights to more than zeros, which an algorithm of several models refuses."""
+        return self.rewind and self.schedule == "iterative"
+
     @hookimpl
     def on_round_start(self, server: Server) -> None:
         """Set the mask at round 0, or at each event."""

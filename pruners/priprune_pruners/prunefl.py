@@ -96,6 +96,11 @@ class PruneFL:
         """Clients that the setup round must have."""
         return (self.client_id,) if self.initial == "client" else ()
 
+    @property
+    def sets_weights(self) -> bool:
+        """Whether it sets weights to more than zeros, which an algorithm of several models refuses."""
+        return self.initial == "client"
+
     @hookimpl
     def on_setup_round(self, client: Client) -> None:
         """Run the first stage at its client and send what it gives."""

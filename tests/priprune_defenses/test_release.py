@@ -1,4 +1,3 @@
-import logging
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -6,13 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from priprune_defenses.error_feedback import Held, gap_after, hold_, released
 from priprune_defenses.release import Release
-from priprune_defenses.release_company import check_company
-from priprune_defenses.release_record import mixing
-from priprune_plugins import ScenarioError, hookimpl
+from priprune_plugins import hookimpl
 from priprune_plugins.messages import Client, Upload
-from priprune_plugins.plugins import PluginHost, Registered
+from priprune_plugins.plugins import Registered
 from priprune_plugins.testing.federation import play
 from priprune_plugins.testing.stand_ins import OneMask
 
@@ -44,12 +40,6 @@ def test_when_a_coordinate_is_released_does_not_depend_on_the_data(participation
 def test_nothing_is_sent_in_the_first_gap_participations(participation, gap: int) -> None:
     sent = [upload.shared.any() for *_, upload, _ in participations(participation, PLAIN(gap=gap), gap + 1)]
     assert not any(sent[:gap]) and sent[gap]
-
-
-def test_a_warm_up_lets_the_gap_grow_from_one() -> None:
-    assert [gap_after(taken, 3, 4) for taken in range(6)] == [1, 1, 2, 2, 3, 3]
-    assert [gap_after(taken, 2, 0) for taken in range(2)] == [2, 2]
-    assert {gap_after(taken, gap, 4) - gap for taken in range(6) for gap in (0, 1)} == {0}
 
 
 def test_during_the_warm_up_sums_leave_after_the_gap_of_their_time(participation) -> None:
@@ -220,87 +210,3 @@ def test_in_a_real_federation_nothing_is_lost_either(hide: bool) -> None:
     )
     for client_id, total in trained.total.items():
         assert (left.total[client_id] + plugin.states[client_id]["residual"] - total).abs().max() < 1e-6
-
-
-def test_the_record_tells_rate_mixing_and_the_poorest_client() -> None:
-    plugin = Release(gap=1, hazard=1.0)
-    host = PluginHost([Registered("defenses", "release", "defenses[0]:release", plugin)])
-    played = play(host.registered, rounds=4)
-    entry: dict[str, object] = {}
-    plugin.on_round_end(played.server, entry)
-    assert entry["release"]["poorest_client"] == pytest.approx(
-        min(sent.upload.num_samples for sent in played.sent) / 16
-    )
-    assert 0 < entry["release"]["rate"] < 1
-    assert 2 == entry["release"]["mixed_min"] <= entry["release"]["mixed_mean"]
-
-
-def test_the_figures_of_mixing_are_those_of_the_coordinates_that_are_sent() -> None:
-    age = torch.tensor([0, 3, 126, 1, 5], dtype=torch.int8)
-    release = torch.tensor([False, True, True, False, True])
-    mask = torch.tensor([False, True, True, True, True])
-    assert mixing(age, release, mask).tolist() == [4, 3, 4 + 127 + 6, 4]
-    assert mixing(age, release, None).tolist() == [5, 3, 137, 4]
-    assert mixing(age, torch.zeros(5).bool(), mask).tolist() == [4, 0, 0, 0]
-
-
-def test_figures_of_mixing_stay_exact_over_many_coordinates() -> None:
-    age = torch.full((400_001,), 126, dtype=torch.int8)
-    age[-1] = 0
-    assert mixing(age, torch.ones(400_001).bool(), None).tolist() == [400_001, 400_001, 127 * 400_000 + 1, 1]
-
-
-def test_what_is_sent_and_held_over_many_coordinates_is_what_the_formula_says() -> None:
-    draws = torch.Generator().manual_seed(0)
-    size = 300_001
-    weights, received, start, residual = torch.randn(4, size, generator=draws)
-    mask, release = torch.rand(2, size, generator=draws) < 0.5
-    release &= mask
-    held = Held(residual.clone(), torch.full((size,), 3, dtype=torch.int8))
-    sent = released(weights, received, held, release, mask)
-    assert torch.equal(sent, torch.where(release, weights + residual, received).masked_fill(~mask, 0.0))
-    hold_(held, weights, start, release, mask)
-    stays = mask & ~release
-    assert torch.equal(held.residual, (residual + (weights - start)).masked_fill(~stays, 0.0))
-    assert torch.equal(held.age, 4 * stays.to(torch.int8))
-
-
-def test_a_client_with_few_images_is_warned_of_once(participate, caplog: pytest.LogCaptureFixture) -> None:
-    for round_idx in range(2):
-        client = participate.client(torch.ones(6), client_id=3, round_idx=round_idx, num_samples=99)
-        participate(Release(gap=3), client, [torch.ones(6)])
-    assert caplog.text.count("client 3 has 99 images") == 1 and "it needs 100" in caplog.text
-
-
-def test_enough_images_are_no_warning(participate, caplog: pytest.LogCaptureFixture) -> None:
-    participate(Release(gap=3), participate.client(torch.ones(6), num_samples=100), [torch.ones(6)])
-    assert not caplog.text
-
-
-def test_a_setup_round_is_sent_whole_with_a_warning(participate, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        client = participate.client(torch.ones(6), round_idx=-1)
-        assert Release().before_upload(client, Upload((0,), -1, 20, torch.ones(6))) is None
-    assert "nothing is held yet" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("defenses", "message"),
-    [
-        ([{"name": "priprune"}, {"name": "release"}], "priprune, which composes start weights"),
-        ([{"name": "release"}, {"name": "priprune"}], "priprune, which composes start weights"),
-        ([{"name": "mix", "keep_local": True}, {"name": "release"}], "set keep_local: false"),
-        ([{"name": "release"}, {"name": "largest"}], "largest withholds after release"),
-        ([{"name": "release"}, {"name": "release"}], "release stands twice"),
-    ],
-)
-def test_company_that_cannot_work_is_refused(defenses, message: str) -> None:
-    with pytest.raises(ScenarioError, match=message):
-        check_company({"algorithm": {"name": "fedavg"}, "defenses": defenses})
-
-
-def test_scaffold_is_refused_and_an_earlier_withholding_defence_is_not() -> None:
-    for name in ("scaffold", "feddyn"):
-        with pytest.raises(ScenarioError, match=f"algorithm {name}"):
-            check_company({"algorithm": {"name": name}, "defenses": [{"name": "release"}]})
-    check_company({"algorithm": {"name": "fedavg"}, "defenses": [{"name": "largest"}, {"name": "release"}]})

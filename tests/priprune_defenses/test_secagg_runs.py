@@ -147,7 +147,7 @@ def test_a_resumed_run_ends_with_the_bytes_of_one_that_was_not_stopped(go: Go) -
 
 
 def test_an_audit_of_one_victim_is_refused(go: Go) -> None:
-    with pytest.raises(ScenarioError, match=r"audit\.victims is 1, but the server sees sums only"):
+    with pytest.raises(ScenarioError, match=r"audit\.victims must be at least 2 where the server sees sums only"):
         go("a", "audit.victims=1")
 
 

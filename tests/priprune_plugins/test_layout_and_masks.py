@@ -12,6 +12,7 @@ from priprune_plugins.masks import (
     apply_,
     chosen,
     density,
+    intersection,
     keep_highest,
     put_,
     same_bits,
@@ -103,3 +104,11 @@ def test_of_millions_of_ties_the_first_go() -> None:
     scores[1], scores[2] = -1.0, 1.0
     kept = without_lowest(scores, torch.arange(400_000) != 0, 300_000)
     assert not kept[1] and kept[0] and kept[2] and not kept[3:300_002].any() and kept[300_002:].all()
+
+
+def test_an_intersection_without_one_mask_is_the_other_itself() -> None:
+    left, right = torch.tensor([True, True, False]), torch.tensor([True, False, False])
+    both = intersection(left, right)
+    assert both is not None and both.tolist() == [True, False, False]
+    assert intersection(left, None) is left and intersection(None, right) is right
+    assert intersection(None, None) is None

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from priprune_plugins import PluginError, hookimpl
-from priprune_plugins.layout import Layout
-from priprune_plugins.messages import Facts, Server
+from priprune_plugins.messages import Server
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.summands import GroupSum, Summand
 
@@ -23,14 +21,6 @@ class Answering:
     @hookimpl
     def sum_uploads(self, summands: Any) -> Any:
         return self.answer(summands) if callable(self.answer) else self.answer
-
-
-@pytest.fixture
-def server() -> Server:
-    facts = Facts(
-        lambda: nn.Linear(2, 2), Layout.of(nn.Linear(2, 2)), (1, 1, 2), 2, 0.1, 1, 1, None, "fedavg", torch.zeros(1)
-    )
-    return Server(facts, torch.zeros(6), None, lambda plugin: {}, lambda plugin, round_idx: torch.Generator())
 
 
 def summed(answer: Any, server: Server) -> list[GroupSum]:

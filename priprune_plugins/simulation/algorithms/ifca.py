@@ -4,7 +4,7 @@ Reference: Ghosh, Chung, Yin, Ramchandran, "An Efficient Framework for Clustered
 arXiv:2006.04088, Algorithm 1, option II (model averaging).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from priprune_plugins.errors import ScenarioError
 from priprune_plugins.messages import Upload
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.algorithms.ifca_handler import IFCAHandler
@@ -40,16 +41,34 @@ class IFCA(Algorithm):
     numbers are shuffled, which is a new draw of weights that were drawn independently.
 
     Args:
-        clusters: Models, at least 2.
+        clusters: Models, from 2 to the number of clients; each client is of one cluster, so that more would stay as
+            they began. All are broadcast: a round's download and the server's memory grow with them.
     """
 
     clusters: Annotated[int, Field(ge=2)] = 2
 
     codec: ClassVar[Codec] = Codec(extras=("cluster",))
+    several_models: ClassVar[bool] = True
     trainer_class: ClassVar[type] = ReportingTrainer
     handler_class: ClassVar[type] = IFCAHandler
 
+    def check_clients(self, num_clients: int, clients_per_round: int) -> None:
+        if self.clusters > num_clients:
+            raise ScenarioError(
+                f"algorithm.clusters must be at most the number of clients ({num_clients}), got {self.clusters}; "
+                "lower it"
+            )
+
+    def refused(self, extras: Mapping[str, Tensor]) -> str | None:
+        found = extras["cluster"]
+        if found.shape != (1,) or found.dtype is not torch.int64:
+            got = f"{found.dtype} {list(found.shape)}".removeprefix("torch.")
+            return f"cluster must be int64 [1], got {got}"
+        number = int(found)
+        return None if 0 <= number < self.clusters else f"cluster must be from 0 to {self.clusters - 1}, got {number}"
+
     def setup_handler(self, handler: Any, training: LocalTraining) -> None:
+        self.check_clients(training.num_clients, training.clients_per_round)
         handler.setup_optim(self.clusters)
 
     def local_rule(self) -> LocalRule:

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from priprune_plugins.errors import ScenarioError
+from priprune_plugins.fedlab_imports import fedlab_imports
 from priprune_plugins.options import Count
-from priprune_plugins.quiet_logging import root_logger_untouched
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
 from priprune_plugins.simulation.local_rule import LocalRule
 
-with root_logger_untouched():
+with fedlab_imports():
     from fedlab.contrib.algorithm.powerofchoice import Powerofchoice, PowerofchoiceSerialClientTrainer
 
 
@@ -34,15 +34,17 @@ class PowerOfChoice(Algorithm):
     trainer_class: ClassVar[type] = PowerofchoiceSerialClientTrainer
     handler_class: ClassVar[type] = Powerofchoice
 
-    def setup_handler(self, handler: Any, training: LocalTraining) -> None:
-        default = min(2 * training.clients_per_round, training.num_clients)
-        drawn = self.candidates if self.candidates is not None else default
-        if not training.clients_per_round <= drawn <= training.num_clients:
+    def check_clients(self, num_clients: int, clients_per_round: int) -> None:
+        if self.candidates is not None and not clients_per_round <= self.candidates <= num_clients:
             raise ScenarioError(
-                f"algorithm.candidates must be between clients_per_round ({training.clients_per_round}) and the "
-                f"number of clients ({training.num_clients}), got {drawn}"
+                f"algorithm.candidates must be between clients_per_round ({clients_per_round}) and the number of "
+                f"clients ({num_clients}), got {self.candidates}; leave it out for twice clients_per_round"
             )
-        handler.setup_optim(drawn)
+
+    def setup_handler(self, handler: Any, training: LocalTraining) -> None:
+        self.check_clients(training.num_clients, training.clients_per_round)
+        default = min(2 * training.clients_per_round, training.num_clients)
+        handler.setup_optim(self.candidates if self.candidates is not None else default)
 
     def local_rule(self) -> LocalRule:
         return LocalRule()

@@ -1,6 +1,7 @@
 """Clients trained by Ray workers against the same run in one process; skipped where Ray is not installed."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -13,7 +14,7 @@ from priprune_plugins.cluster.crew import RayCrew
 from priprune_plugins.cluster.tensors import _received, _sent
 from priprune_plugins.cluster.workers import RayWorkers, workers_a_gpu
 from priprune_plugins.errors import ScenarioError
-from priprune_plugins.run import run_scenario
+from priprune_plugins.run import Watcher, run_scenario
 from priprune_plugins.scenario import read_scenario
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'priprune-plugins[ray]'")
@@ -68,6 +69,16 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+class Told(Watcher):
+    """Keeps what a user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
 @pytest.fixture
 def environment_untouched() -> Iterator[None]:
     before = dict(os.environ)
@@ -98,12 +109,14 @@ def test_two_workers_give_the_bits_of_none_also_where_one_is_killed(
     caplog.clear()
     deadly = tmp_path / "deadly"
     deadly.touch()
-    with RayWorkers(checked, "local", 2, threads=1) as workers:
+    told = Told()
+    with RayWorkers(checked, "local", 2, threads=1, watcher=told) as workers:
         spread = run_scenario(checked, tmp_path / "spread", crew=partial(RayCrew, workers))
     assert not deadly.exists() and torch.get_num_threads() == before
     assert len(bits(spread)) > 8 and bits(spread) == bits(alone)
     said = [record.getMessage() for record in caplog.records]
     assert sum("died; another does its round again" in text for text in said) == 1 and "client 3 is odd" in said
+    assert told.said == ["starting Ray ...", "starting 2 Ray workers ..."]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +142,18 @@ def test_a_tensor_arrives_as_it_was_sent_and_can_be_written(tensor: torch.Tensor
     arrived = _received(_sent(tensor))
     assert arrived.dtype == tensor.dtype and torch.equal(arrived, tensor)
     arrived.fill_(1)
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_an_address_that_is_none_is_refused_before_torch_is_imported(command: str) -> None:
+    code = (
+        "import sys; from priprune_plugins.cli import main\n"
+        f"code = main([{command!r}, 'absent.yaml', '--ray', 'nowhere'])\n"
+        "print(code, [name for name in ('torch', 'ray') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    reason = "--ray must be host:port, ray://host:port, auto or local, got 'nowhere'"
+    assert (done.stdout.strip(), done.stderr.strip()) == ("2 []", f"priprune: {reason}")
 
 
 def test_workers_are_not_asked_where_what_a_trainer_keeps_is_not_known(scenario: Path, tmp_path: Path) -> None:

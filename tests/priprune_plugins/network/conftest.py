@@ -31,14 +31,14 @@ PRELOADED = ["priprune_plugins.network.serve", "priprune_plugins.network.join", 
 PATIENCE = 120.0
 
 
-def waited(what: Callable[[], Any], why: str) -> Any:
+def waited(what: Callable[[], Any], why: Callable[[], str]) -> Any:
     """Return the first true value of ``what``."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if found := what():
             return found
         time.sleep(0.1)
-    raise AssertionError(why)
+    raise AssertionError(why())
 
 
 class Command:
@@ -56,7 +56,11 @@ class Command:
         return self.log.read_text() if self.log.exists() else ""
 
     def says(self, text: str) -> str:
-        return str(waited(lambda: text in self.said and self.said, f"{text!r} was never said: {self.said}"))
+        return str(waited(lambda: text in self.said and self.said, lambda: f"{text!r} was never said: {self.said}"))
+
+    def sees(self, what: Callable[[], Any]) -> Any:
+        """Wait for the first true value of ``what``, and return it."""
+        return waited(what, lambda: self.said)
 
     def kill(self, number: int) -> None:
         os.kill(self.process.pid, number)

@@ -1,5 +1,9 @@
 """What the command line refuses before torch is imported, and what it warns of."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from priprune_plugins.cli import main
@@ -12,7 +16,7 @@ from priprune_plugins.scenario.sections import NetworkSection
 
 
 def test_every_interface_needs_its_own_option() -> None:
-    for host in ("0.0.0.0", "::", ""):
+    for host in ("0.0.0.0", "::"):
         with pytest.raises(ScenarioError, match="--any-interface"):
             _listener(NetworkSection(host=host, port=0), any_interface=False)
 
@@ -31,6 +35,17 @@ def test_every_interface_is_warned_of_and_this_machine_is_not(capsys: pytest.Cap
         (["--clients", "3"], "--clients must be FIRST-LAST, for instance 0-96, got '3'"),
         (["--set", "network.timeout_seconds=1"], "network.timeout_seconds must be"),
         (["--set", "network.hosts=1"], "network.hosts"),
+        (["--set", "network.host="], "network.host must be text, got null"),
+        (
+            ["--set", "network.host=''"],
+            "network.host must be an address or a name of this machine, got ''; give 127.0.0.1",
+        ),
+        (["--connect", "nowhere.invalid:7654"], "--connect: no address of 'nowhere.invalid' ("),
+        (["--set", "network.host=nowhere.invalid"], "network.host: no address of 'nowhere.invalid' ("),
+        (
+            ["--set", "network.processes=7", "--set", "data.clients=6", "--set", "algorithm.clients_per_round=2"],
+            "network.processes must be at most data.clients (6), got 7; lower it, or raise data.clients",
+        ),
     ],
 )
 def test_join_names_what_is_wrong(
@@ -41,6 +56,23 @@ def test_join_names_what_is_wrong(
     path.write_text("rounds: 1\ndata: {name: digits}\nmodel: {name: mlp}\nalgorithm: {name: fedavg}\n")
     assert main(["join", str(path), *options]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_the_token_is_read_before_anything_that_takes_seconds(tmp_path: Path) -> None:
+    code = (
+        "import sys; from priprune_plugins.cli import main\n"
+        f"code = main(['join', 'absent.yaml', '--connect', '127.0.0.1:1', '--token-file', {str(tmp_path)!r}])\n"
+        "print(code, [name for name in ('torch', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith(f"priprune: --token-file must be a file, got the folder {tmp_path}; to make one: ")
+    assert done.stdout.strip() == "2 []"
+
+
+def test_what_join_is_asked_is_read_without_torch() -> None:
+    code = "import sys, priprune_plugins.network.asked; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_section_survives_in_the_run_folder_and_is_absent_where_it_was_not_given(tmp_path) -> None:

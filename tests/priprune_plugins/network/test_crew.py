@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from priprune_plugins.errors import RunError
+from priprune_plugins.errors import RunError, ScenarioError
 from priprune_plugins.network.connection import Connection, LostError
 from priprune_plugins.network.frames import encoded
-from priprune_plugins.network.handshake import knock
+from priprune_plugins.network.handshake import RefusedError, knock
 from priprune_plugins.network.identity import identity
 from priprune_plugins.network.joined import Joined
 from priprune_plugins.network.listener import Listener
@@ -92,7 +92,13 @@ Started = Callable[..., tuple[Federation, Told, Callable[..., Process]]]
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
+def addresses() -> list[tuple[str, int]]:
+    """Where the servers of a test listen."""
+    return []
+
+
+@pytest.fixture
+def started(tmp_path: Path, addresses: list[tuple[str, int]]) -> Iterator[Started]:
     doors = []
 
     def start(*overrides: str) -> Any:
@@ -104,6 +110,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
         doors.append(door)
         host = PluginHost(plugins.hooked)
         federation = make_federation(scenario, plugins, make_world(scenario, plugins), host, door.crew)
+        addresses.append(listener.address)
         return federation, told, lambda spoil=None: Process(scenario, listener.address, spoil)
 
     yield start
@@ -187,6 +194,20 @@ def test_without_any_process_the_run_stops(started) -> None:
     process(b"\xff\xff\xff\xff")
     with pytest.raises(RunError, match=r"every joined process is gone; the last one, process 1 .* a header of"):
         trained(federation)
+
+
+def test_another_token_is_told_with_the_address_and_without_the_token(started, addresses) -> None:
+    _, told, _ = started()
+    connection = Connection(socket.create_connection(addresses[0]), 5.0)
+    with pytest.raises(RefusedError):
+        knock(connection, b"another token of a stranger", 5.0)
+    port = connection._socket.getsockname()[1]
+    assert told.warnings == [f"127.0.0.1:{port} was refused: the token is not the server's"]
+
+
+def test_more_processes_than_clients_are_refused_before_anybody_is_waited_for(started) -> None:
+    with pytest.raises(ScenarioError, match=r"network.processes must be at most the number of clients \(1\), got 2"):
+        started("network=null", "data.clients=1", "algorithm.clients_per_round=1")
 
 
 def test_too_few_processes_are_waited_for_and_not_longer(started) -> None:

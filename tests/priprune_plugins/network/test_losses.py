@@ -23,33 +23,25 @@ def rounds(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def waited(what: Any, command: Any) -> Any:
-    deadline = time.monotonic() + 120
-    while not (found := what()):
-        assert time.monotonic() < deadline, command.said
-        time.sleep(0.1)
-    return found
-
-
 @pytest.mark.end_to_end
 def test_a_process_that_is_killed_or_hangs_is_dropped_and_counted_and_may_come_back(commands) -> None:
     server, where = commands.serve("run", *ENDLESS)
     first = commands.join(where, *ENDLESS, options=("--clients", "0-2"))
     second = commands.join(where, *ENDLESS)
     folder = commands.folder / "run"
-    waited(lambda: len(rounds(folder)) > 3, server)
+    server.sees(lambda: len(rounds(folder)) > 3)
     assert not any(record["dropped"] for record in rounds(folder))
 
     second.kill(signal.SIGKILL)
-    lost = waited(lambda: [record for record in rounds(folder) if record["dropped"]], server)
+    lost = server.sees(lambda: [record for record in rounds(folder) if record["dropped"]])
     server.says("clients 3-5 are dropped until a process joins in its place")
-    late = waited(lambda: [record for record in rounds(folder) if record["round"] > lost[0]["round"] + 2], server)[-1]
+    late = server.sees(lambda: [record for record in rounds(folder) if record["round"] > lost[0]["round"] + 2])[-1]
     assert late["dropped"] == len({3, 4, 5} & set(late["clients"]))
 
     third = commands.join(where, *ENDLESS)
     server.says("joined again, with clients 3-5")
     again = len(rounds(folder))
-    whole = waited(lambda: rounds(folder)[again + 3 : again + 4], server)[0]
+    whole = server.sees(lambda: rounds(folder)[again + 3 : again + 4])[0]
     assert whole["dropped"] == 0
 
     third.kill(signal.SIGSTOP)
@@ -69,7 +61,7 @@ def test_losses_do_not_stop_a_run_and_are_warned_of_at_its_end(commands) -> None
     server, where = commands.serve("run", *long)
     first, second = (commands.join(where, *long) for _ in range(2))
     folder = commands.folder / "run"
-    waited(lambda: rounds(folder), server)
+    server.sees(lambda: rounds(folder))
     second.kill(signal.SIGKILL)
     assert (server.code(), first.code()) == (0, 0), server.said
     dropped = sum(record["dropped"] for record in rounds(folder))
@@ -82,7 +74,7 @@ def test_losses_do_not_stop_a_run_and_are_warned_of_at_its_end(commands) -> None
 def test_a_server_that_is_killed_or_hangs_is_reported_within_ten_seconds_in_one_line(commands) -> None:
     server, where = commands.serve("run", *ENDLESS)
     first, second = (commands.join(where, *ENDLESS) for _ in range(2))
-    waited(lambda: rounds(commands.folder / "run"), server)
+    server.sees(lambda: rounds(commands.folder / "run"))
     server.kill(signal.SIGSTOP)
     stopped = time.monotonic()
     assert first.code() == 1
@@ -97,7 +89,7 @@ def test_without_any_process_the_run_stops_and_keeps_its_checkpoint(commands) ->
     server, where = commands.serve("run", *ENDLESS)
     joined = [commands.join(where, *ENDLESS) for _ in range(2)]
     folder = commands.folder / "run"
-    waited(lambda: len(rounds(folder)) > 3, server)
+    server.sees(lambda: len(rounds(folder)) > 3)
     for process in joined:
         process.kill(signal.SIGKILL)
     assert server.code() == 1
@@ -115,7 +107,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one_where_clients_kept_w
 
     server, where = commands.serve("run", *REMEMBERING)
     joined(where)
-    waited(lambda: len(rounds(folder)) > 5, server)
+    server.sees(lambda: len(rounds(folder)) > 5)
     server.kill(signal.SIGINT)
     assert server.code() == 130
     assert len(rounds(folder)) < 80
@@ -138,16 +130,27 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one_where_clients_kept_w
 @pytest.mark.end_to_end
 def test_what_clients_remembered_without_a_folder_is_gone_and_no_resume_pretends_otherwise(commands) -> None:
     server, where = commands.serve("run", *REMEMBERING)
-    for _ in range(2):
-        commands.join(where, *REMEMBERING)
-    waited(lambda: len(rounds(commands.folder / "run")) > 2, server)
+    joined = [commands.join(where, *REMEMBERING) for _ in range(2)]
+    server.sees(lambda: len(rounds(commands.folder / "run")) > 2)
+    joined[0].says("without --states what clients remember ends with this process")
     server.kill(signal.SIGINT)
     assert server.code() == 130
-    forgetful, where = commands.serve("run", *REMEMBERING, options=("--resume",))
-    for _ in range(2):
-        commands.join(where, *REMEMBERING)
+    assert (
+        "which cannot be gone on with: what clients remembered is gone with a process that joined without"
+        in server.said
+    )
+    assert "to go on" not in server.said
+    forgetful, _ = commands.serve("run", *REMEMBERING, options=("--resume",))
     assert forgetful.code() == 2
-    assert "is gone with a process that joined without --states" in forgetful.said
+    assert "is gone with a process that joined without --states: begin anew with another --out" in forgetful.said
+
+
+@pytest.mark.end_to_end
+def test_a_server_to_which_nobody_came_leaves_no_folder_in_the_way(commands) -> None:
+    server, _ = commands.serve("run", "network.wait_seconds=0.2")
+    assert server.code() == 1
+    assert "0 of 2 processes joined within network.wait_seconds (0.2 s)" in server.said
+    assert not (commands.folder / "run").exists()
 
 
 @pytest.mark.end_to_end
@@ -158,6 +161,7 @@ def test_who_has_another_token_scenario_or_no_place_is_refused_and_the_run_goes_
     assert wrong.said.splitlines()[-1].endswith(
         "does not let us in: the token is not the server's; give its own by --token-file or PRIPRUNE_TOKEN"
     )
+    assert " was refused: the token is not the server's" in server.said and "f" * 32 not in server.said
     other = commands.join(where, "algorithm.lr=0.2")
     assert other.code() == 2
     assert other.said.splitlines()[-1] == (

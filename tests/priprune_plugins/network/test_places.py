@@ -3,8 +3,9 @@
 import pytest
 
 from priprune_plugins.errors import ScenarioError
+from priprune_plugins.network.asked import clients_asked
 from priprune_plugins.network.handshake import RefusedError
-from priprune_plugins.network.places import Places, clients_asked, said
+from priprune_plugins.network.places import Places, said
 
 
 def test_clients_are_dealt_in_contiguous_parts_in_the_order_of_joining() -> None:

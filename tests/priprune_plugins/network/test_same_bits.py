@@ -17,7 +17,11 @@ CAPTURED = (
     "defenses=[{name: largest, rate: 0.2}]",
     "capture={rounds: [1, 3], clients: 2}",
 )
-SET_UP = ("pruner={name: snip, rate: 0.3, source: clients}", "defenses=[{name: random_withhold, rate: 0.1}]")
+SET_UP = (
+    "pruner={name: snip, rate: 0.3, source: clients}",
+    "defenses=[{name: random_withhold, rate: 0.1}]",
+    "algorithm={name: ifca, clusters: 3, clients_per_round: 4, batch_size: 5, lr: 0.1}",
+)
 CHOSEN = ("pruner={name: prunefl, rate: 0.3}", "algorithm.epochs=1", "evaluation.clients=3")
 SUMMED = ("defenses=[{name: secagg}]", "algorithm={name: fednova, clients_per_round: 4, batch_size: 5, local_steps: 1}")
 # Times stand in these.

@@ -46,3 +46,11 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="No such file"):
         read_token(tmp_path / "absent")
+
+
+def test_a_folder_is_no_token_file_and_no_reason_to_change_its_mode(tmp_path: Path) -> None:
+    with pytest.raises(
+        ScenarioError, match=f"--token-file must be a file, got the folder {tmp_path}; to make one: "
+    ) as no:
+        read_token(tmp_path)
+    assert f"chmod 600 {tmp_path}" not in str(no.value)

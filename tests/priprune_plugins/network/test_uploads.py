@@ -11,12 +11,13 @@ import torch
 from priprune_plugins.checkpoint.plain import pack
 from priprune_plugins.network.frames import FrameError
 from priprune_plugins.network.received import Expected
-from priprune_plugins.network.uploads import sent_of, sent_value
+from priprune_plugins.network.uploads import sent_of, sent_value, upload_of, upload_value
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.run.assemble import make_federation, make_plugins, make_world
 from priprune_plugins.scenario import read_scenario
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.setup_round import setup_upload
 from priprune_plugins.simulation.visits import Visit
 
 SCENARIO = """
@@ -30,15 +31,29 @@ defenses: [{name: largest, rate: 0.2}]
 """
 
 
+Made = Callable[..., Federation]
+
+
 @pytest.fixture
-def federation(tmp_path: Path) -> Federation:
-    path = tmp_path / "a.yaml"
-    path.write_text(SCENARIO)
-    scenario = read_scenario(path)
-    plugins = make_plugins(scenario)
-    made = make_federation(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked))
-    made.start_round(0)
-    return made
+def made(tmp_path: Path) -> Made:
+    """Build the scenario's federation, with overrides."""
+
+    def make(*overrides: str) -> Federation:
+        path = tmp_path / "a.yaml"
+        path.write_text(SCENARIO)
+        scenario = read_scenario(path, overrides)
+        plugins = make_plugins(scenario)
+        federation = make_federation(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked))
+        federation.setup()
+        federation.start_round(0)
+        return federation
+
+    return make
+
+
+@pytest.fixture
+def federation(made: Made) -> Federation:
+    return made()
 
 
 @pytest.fixture(params=[True, False], ids=["observed", "unobserved"])
@@ -110,6 +125,40 @@ def test_what_no_client_could_have_sent_is_refused(federation: Federation, name:
     change(value)
     with pytest.raises(FrameError, match=reason):
         sent_of(value, visit, Expected(federation.runner))
+
+
+CLUSTERS = {
+    "too large": (torch.tensor([3]), "cluster must be from 0 to 2, got 3"),
+    "negative": (torch.tensor([-1]), "cluster must be from 0 to 2, got -1"),
+    "broken": (torch.tensor([1.5]), r"cluster must be int64 \[1\], got float32 \[1\]"),
+    "many": (torch.tensor([1, 1]), r"cluster must be int64 \[1\], got int64 \[2\]"),
+}
+
+
+@pytest.mark.parametrize("place", ["upload", "pack"])
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_an_impossible_cluster_is_refused(made: Made, name: str, place: str) -> None:
+    federation = made("algorithm={name: ifca, clusters: 3, clients_per_round: 4, batch_size: 5, lr: 0.1}")
+    visit = federation.visit(3)
+    value = sent_value(federation.runner.run(visit), visit)
+    sent_of(value, visit, Expected(federation.runner))
+    number, reason = CLUSTERS[name]
+    if place == "upload":
+        value["upload"]["extras"]["cluster"] = number
+    else:
+        value["pack"][1] = number
+    with pytest.raises(FrameError, match=reason):
+        sent_of(value, visit, Expected(federation.runner))
+
+
+def test_a_setup_upload_has_none_of_the_algorithm_s_extras(made: Made) -> None:
+    federation = made("pruner={name: snip, rate: 0.3, source: clients}", "defenses=[]")
+    federation.server.round_idx = -1
+    value, visit = upload_value(setup_upload(federation, 3)), federation.visit(3)
+    found = upload_of(value, visit, Expected(federation.runner), trained=False)
+    assert set(found.extras) == {"snip_scores"}
+    with pytest.raises(FrameError, match=r"extras\['tau'\] is missing"):
+        upload_of(value, visit, Expected(federation.runner))
 
 
 def test_an_extra_of_the_algorithm_must_have_the_shape_of_the_first(federation: Federation) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from priprune_plugins.run import run_scenario
+from priprune_plugins.run import Watcher, run_scenario
 from priprune_plugins.scenario import read_scenario
 
 TINY = """
@@ -35,9 +35,9 @@ def scenario_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(scenario_file: Path, tmp_path: Path) -> Runner:
-    """Run the tiny scenario with overrides into a folder of its own; return the folder."""
+    """Run the tiny scenario with overrides, in a folder of its own or where it was before; return the folder."""
 
-    def start(out: str, *overrides: str) -> Path:
-        return run_scenario(read_scenario(scenario_file, overrides), tmp_path / out)
+    def start(out: str, *overrides: str, watcher: Watcher | None = None, resume: bool = False) -> Path:
+        return run_scenario(read_scenario(scenario_file, overrides), tmp_path / out, watcher, resume=resume)
 
     return start

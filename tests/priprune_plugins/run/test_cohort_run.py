@@ -36,7 +36,7 @@ def test_the_scenario_says_who_trains(scenario_file: Path, cohort: str, crew: ty
 def test_a_cohort_in_this_process_and_other_processes_exclude_each_other(scenario_file: Path) -> None:
     scenario = read_scenario(scenario_file, ["simulation.cohort=true"])
     plugins = make_plugins(scenario)
-    with pytest.raises(ScenarioError, match=r"simulation\.cohort: true trains all clients in this process"):
+    with pytest.raises(ScenarioError, match=r"simulation\.cohort must be auto or false where other processes train"):
         make_federation(scenario, plugins, make_world(scenario, plugins), PluginHost(plugins.hooked), OneByOne)
 
 

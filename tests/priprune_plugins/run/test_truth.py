@@ -152,7 +152,7 @@ def test_the_mask_is_what_the_bytes_show(spied: tuple[Path, Any]) -> None:
 
 def test_equal_bytes_give_equal_observations_whoever_withheld_them() -> None:
     from priprune_plugins.messages import Upload
-    from priprune_plugins.plugins import seen_by_server
+    from priprune_plugins.seen_upload import seen_by_server
 
     weights = torch.tensor([1.0, 2.0, 3.0])
     withheld = Upload((0,), 0, 1, weights, shared=torch.tensor([True, False, True]))

@@ -7,6 +7,7 @@ import pytest
 
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.scenario import read_scenario
+from priprune_plugins.scenario.sections import AuditSection
 
 Write = Callable[..., Path]
 
@@ -59,6 +60,14 @@ WRONG = [
     ("seed: 3", "capture: {rounds: [0], every: 2}", 2, "capture.every and rounds exclude each other"),
     ("seed: 3", "capture: {clients: [20]}", 2, "capture.clients must be below data.clients (20)"),
     ("seed: 3", "audit: {rounds: [7]}", 2, "audit.rounds must be below rounds (5)"),
+    (
+        "seed: 3",
+        "audit: {images: 5, batch_size: 2, local_steps: 3}",
+        2,
+        "audit.images must be at least audit.batch_size (2) times the probe's local steps (3), got 5; raise it",
+    ),
+    ("seed: 3", "network: {host: ' '}", 2, "network.host must be an address or a name of this machine, got ' '"),
+    ("seed: 3", "network: {processes: 21}", 2, "network.processes must be at most data.clients (20), got 21; lower"),
     ("seed: 3", "aggregation: {absent: zero}", 2, "aggregation.absent must be previous or holders or zeros or null"),
     ("seed: 3", "aggregation: {abent: zeros}", 2, "aggregation.abent is unknown; did you mean 'absent'? aggregation"),
 ]
@@ -73,6 +82,13 @@ def test_a_wrong_scenario_is_one_line_with_file_line_path_and_what_is_allowed(
     with pytest.raises(ScenarioError) as caught:
         read_scenario(path)
     assert str(caught.value).startswith(f"{path}:{line}: {message}"), str(caught.value)
+
+
+def test_a_probe_may_draw_from_as_many_images_as_it_takes_and_there_may_be_a_process_for_each_client(
+    write: Write,
+) -> None:
+    enough = ["audit={images: 6, batch_size: 2, local_steps: 3}", "network.processes=20"]
+    assert read_scenario(write(), enough).audit == AuditSection(images=6, batch_size=2, local_steps=3)
 
 
 def test_an_override_of_an_unknown_key_has_the_same_error_and_its_own_place(write: Write) -> None:

@@ -19,8 +19,9 @@ from priprune_plugins.simulation.algorithms.fednova import FedNova
 from priprune_plugins.simulation.algorithms.fedprox import FedProx
 from priprune_plugins.simulation.algorithms.powerofchoice import PowerOfChoice
 from priprune_plugins.simulation.algorithms.scaffold import Scaffold
-from priprune_plugins.simulation.federation import Federation, Setting
+from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
+from priprune_plugins.simulation.setting import Setting
 
 CLIENTS, SAMPLED = 12, 10
 ALGORITHMS: dict[str, Callable[[], Algorithm]] = {
@@ -48,7 +49,7 @@ def small_net() -> nn.Module:
 
 @pytest.fixture
 def federation(data: FederatedImages) -> Callable[..., Federation]:
-    """Build a federation; keyword arguments replace the defaults."""
+    """Build a federation; keyword arguments replace the defaults; ``pruner`` and ``defense`` run before ``plugins``."""
 
     def build(
         algorithm: Algorithm | None = None,
@@ -57,8 +58,12 @@ def federation(data: FederatedImages) -> Callable[..., Federation]:
         model: nn.Module | None = None,
         absent: Any = "previous",
         epochs: int = 1,
+        pruner: object | None = None,
+        defense: object | None = None,
         **aggregation: Any,
     ) -> Federation:
+        first = () if pruner is None else (Registered("pruners", "p", "pruner:p", pruner),)
+        second = () if defense is None else (Registered("defenses", "d", "defenses[0]:d", defense),)
         net = model or small_net()
         facts = Facts(
             build_model=small_net,
@@ -83,7 +88,7 @@ def federation(data: FederatedImages) -> Callable[..., Federation]:
                 model=net,
                 data=data,
                 facts=facts,
-                host=PluginHost(plugins),
+                host=PluginHost((*first, *second, *plugins)),
                 aggregation=AggregationSection(**aggregation),
                 absent=absent,
                 seed=7,

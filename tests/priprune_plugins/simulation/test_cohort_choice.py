@@ -62,7 +62,9 @@ def test_an_algorithm_whose_steps_are_unknown_is_refused_by_name(
 ) -> None:
     runner = federation(algorithm).runner
     runner.facts = replace(runner.facts, algorithm="mine")
-    with pytest.raises(ScenarioError, match="cohort: true, but only the trainer of algorithm mine knows"):
+    with pytest.raises(
+        ScenarioError, match="cohort must be auto or false here, got true: only the trainer of algorithm mine knows"
+    ):
         CohortChoice(SimulationSection(cohort=True))(runner)
 
 

@@ -7,17 +7,12 @@ import pytest
 import torch
 
 from priprune_plugins import Client, RunError, Upload, hookimpl
-from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.algorithms.scaffold import Scaffold
 from priprune_plugins.simulation.federation import Federation
 from priprune_plugins.simulation.sent import Sent
 
 OneRound = Callable[[Federation, int], list[Sent]]
-
-
-def defence(plugin: object) -> tuple[Registered, ...]:
-    return (Registered("defenses", "d", "defenses[0]:d", plugin),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +32,7 @@ class Poison:
 
 
 def test_a_nan_upload_is_dropped_and_never_averaged(federation: Callable[..., Federation]) -> None:
-    federated = federation(plugins=defence(Poison()))
+    federated = federation(defense=Poison())
     federated.start_round(0)
     received = federated.train([2, 4, 5])
     federated.aggregate(received)
@@ -46,7 +41,7 @@ def test_a_nan_upload_is_dropped_and_never_averaged(federation: Callable[..., Fe
 
 
 def test_a_nan_that_is_not_sent_is_nobodys_business(federation: Callable[..., Federation]) -> None:
-    federated = federation(plugins=defence(Poison(withheld=True)))
+    federated = federation(defense=Poison(withheld=True))
     federated.start_round(0)
     received = federated.train([2, 4])
     federated.aggregate(received)
@@ -55,7 +50,7 @@ def test_a_nan_that_is_not_sent_is_nobodys_business(federation: Callable[..., Fe
 
 
 def test_a_round_without_any_upload_keeps_the_weights(federation: Callable[..., Federation]) -> None:
-    federated = federation(plugins=defence(Poison()))
+    federated = federation(defense=Poison())
     before = federated.server.weights.clone()
     federated.start_round(0)
     federated.aggregate(federated.train([4]))
@@ -63,7 +58,7 @@ def test_a_round_without_any_upload_keeps_the_weights(federation: Callable[..., 
 
 
 def test_a_nan_upload_stops_the_run_where_the_scenario_says_so(federation: Callable[..., Federation]) -> None:
-    federated = federation(plugins=defence(Poison()), nonfinite="stop")
+    federated = federation(defense=Poison(), nonfinite="stop")
     federated.start_round(0)
     with pytest.raises(RunError, match="round 0, client 4: the upload holds NaN"):
         federated.train([2, 4])
@@ -72,7 +67,7 @@ def test_a_nan_upload_stops_the_run_where_the_scenario_says_so(federation: Calla
 def test_a_dropped_upload_does_not_shrink_the_rounds_to_come(
     federation: Callable[..., Federation], algorithm: Algorithm
 ) -> None:
-    federated = federation(algorithm, defence(Poison()))
+    federated = federation(algorithm, defense=Poison())
     federated.start_round(0)
     federated.aggregate(federated.train([2, 4, 5]))
     assert len(federated.sampled(1)) == 10
@@ -87,7 +82,7 @@ def test_a_dropped_client_remembers_nothing_of_its_bad_round(federation: Callabl
                 client.grad = torch.full_like(client.grad, torch.nan)
             client.state(self)["seen"] = client.grad.clone()
 
-    federated = federation(Scaffold(), defence(Diverge()))
+    federated = federation(Scaffold(), defense=Diverge())
     federated.start_round(0)
     received = federated.train([2, 4])
     assert [sent.upload.client_ids for sent in received] == [(2,)]

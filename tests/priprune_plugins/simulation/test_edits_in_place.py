@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from priprune_plugins import Client, hookimpl
-from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.federation import Federation
 
@@ -58,10 +57,7 @@ def uploaded(federated: Federation) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("by", ["weights", "model", "assignment", "kept"])
 def test_an_edit_in_place_is_seen_however_it_is_made(federation: Callable[..., Federation], by: By) -> None:
     plain = uploaded(federation())
-    early, late = (
-        uploaded(federation(plugins=(Registered("defenses", "h", "defenses[0]:h", Halves(by, at)),)))
-        for at in ("start", "end")
-    )
+    early, late = (uploaded(federation(defense=Halves(by, at))) for at in ("start", "end"))
     assert torch.equal(early[1], early[2] * 0.5)
     assert torch.equal(late[0], plain[0] * 0.5)
     assert torch.equal(late[1], late[2])
@@ -89,11 +85,11 @@ def test_composed_weights_are_what_everybody_sees_and_what_training_starts_from(
     federation: Callable[..., Federation], looks_at: Literal["weights", "model", "loss", "nothing"]
 ) -> None:
     plugin = Composed(looks_at)
-    federated = federation(plugins=(Registered("defenses", "h", "defenses[0]:h", plugin),))
+    federated = federation(defense=plugin)
     weights, start, received = uploaded(federated)
     even = torch.arange(received.numel()) % 2 == 0
     assert torch.equal(start, torch.where(even, received * 0.5, received))
-    edited, *_ = uploaded(federation(plugins=(Registered("defenses", "h", "defenses[0]:h", HalvesEven()),)))
+    edited, *_ = uploaded(federation(defense=HalvesEven()))
     assert torch.equal(weights, edited)
     if looks_at in ("weights", "model"):
         seen = federated.states.of(plugin, 1)["sum"]
@@ -110,6 +106,6 @@ class HalvesEven:
 
 
 def test_hooks_that_touch_nothing_leave_the_bytes(federation: Callable[..., Federation], algorithm: Algorithm) -> None:
-    plugins = (Registered("defenses", "h", "defenses[0]:h", Halves("nothing", "end")),)
-    (plain, *_), (idle, *_) = uploaded(federation(algorithm)), uploaded(federation(algorithm, plugins))
+    untouched = federation(algorithm, defense=Halves("nothing", "end"))
+    (plain, *_), (idle, *_) = uploaded(federation(algorithm)), uploaded(untouched)
     assert torch.equal(idle, plain)

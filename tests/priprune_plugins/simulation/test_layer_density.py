@@ -19,6 +19,12 @@ def mask_without(*pruned: int) -> Tensor:
     return mask
 
 
+def following(layout: Layout, mask: Tensor) -> MaskMeter:
+    meter = MaskMeter(layout)
+    meter.follow(mask)
+    return meter
+
+
 def test_biases_are_not_counted(layout: Layout) -> None:
     assert kept_per_layer(mask_without(0, 1, 6, 8), layout) == [4, 3]
     assert kept_per_layer(None, layout) == [6, 4]
@@ -34,20 +40,23 @@ def test_change_counts_prunable_coordinates_that_went_and_came(layout: Layout) -
 
 def test_figures_are_means_over_the_clients(layout: Layout) -> None:
     broadcast, personal = mask_without(0), mask_without(0, 1, 2, 8)
-    measured = MaskMeter(layout).measure([broadcast, personal, personal], broadcast, changed=True)
+    measured = following(layout, broadcast).measure([broadcast, personal, personal])
     assert measured["layer_density"] == pytest.approx([(5 + 3 + 3) / 18, (4 + 3 + 3) / 12])
     assert measured["density"] == pytest.approx((9 + 6 + 6) / 30)
 
 
 def test_a_round_without_uploads_has_the_broadcasts_density(layout: Layout) -> None:
-    assert MaskMeter(layout).measure([], mask_without(0), changed=True)["layer_density"] == [5 / 6, 1.0]
+    assert following(layout, mask_without(0)).measure([])["layer_density"] == [5 / 6, 1.0]
 
 
 def test_the_servers_mask_is_counted_again_where_it_changed(layout: Layout) -> None:
-    meter, mask = MaskMeter(layout), mask_without(0)
-    assert meter.measure([mask], mask, changed=True)["layer_density"] == [5 / 6, 1.0]
-    other = mask_without(0, 1)
-    assert meter.measure([other], other, changed=True)["layer_density"] == [4 / 6, 1.0]
+    mask, other = mask_without(0), mask_without(0, 1)
+    meter = following(layout, mask)
+    assert meter.measure([mask])["layer_density"] == [5 / 6, 1.0]
+    meter.follow(other)
+    assert meter.changed and meter.measure([other])["layer_density"] == [4 / 6, 1.0]
+    meter.follow(other.clone())
+    assert not meter.changed and meter.measure([])["mask_change"] == 0.0
 
 
 def test_a_layer_dies_once(layout: Layout) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from priprune_plugins import Client, Server, Upload, hookimpl
-from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.federation import Federation
 
@@ -36,15 +35,11 @@ class WithholdThirds:
         return upload.withhold(torch.arange(upload.weights.numel()) % 3 == 0)
 
 
-def registered(plugin: object, kind: str) -> Registered:
-    return Registered(kind, type(plugin).__name__, f"{kind}:{type(plugin).__name__}", plugin)
-
-
 @pytest.mark.parametrize("shift", [False, True])
 def test_pruned_coordinates_are_zero_in_broadcast_upload_and_evaluated_model(
     federation: Callable[..., Federation], algorithm: Algorithm, one_round: OneRound, shift: bool
 ) -> None:
-    federated = federation(algorithm, (registered(EverySecond(shift), "pruners"),))
+    federated = federation(algorithm, pruner=EverySecond(shift))
     for round_idx in range(3):
         received = one_round(federated, round_idx)
         mask = federated.server.mask
@@ -62,7 +57,7 @@ def test_pruned_coordinates_are_zero_in_broadcast_upload_and_evaluated_model(
 def test_the_server_keeps_dense_weights_where_nobody_sent(
     federation: Callable[..., Federation], algorithm: Algorithm, one_round: OneRound
 ) -> None:
-    federated = federation(algorithm, (registered(EverySecond(), "pruners"),))
+    federated = federation(algorithm, pruner=EverySecond())
     before = federated.server.weights.clone()
     one_round(federated, 0)
     mask = federated.server.mask
@@ -74,7 +69,7 @@ def test_the_server_keeps_dense_weights_where_nobody_sent(
 def test_a_defence_withholds_from_the_aggregate(
     federation: Callable[..., Federation], algorithm: Algorithm, one_round: OneRound
 ) -> None:
-    federated = federation(algorithm, (registered(WithholdThirds(), "defenses"),))
+    federated = federation(algorithm, defense=WithholdThirds())
     before = federated.server.weights.clone()
     received = one_round(federated, 0)
     withheld = torch.arange(before.numel()) % 3 == 0
@@ -92,7 +87,7 @@ def test_the_mask_a_client_sets_at_the_end_of_training_reaches_its_upload(
         def on_local_train_end(self, client: Client) -> None:
             client.mask = torch.arange(client.layout.num_parameters) % 5 != client.client_id % 5
 
-    federated = federation(algorithm, (registered(Personal(), "pruners"),))
+    federated = federation(algorithm, pruner=Personal())
     for sent in one_round(federated, 0):
         pruned = torch.arange(sent.upload.weights.numel()) % 5 == sent.upload.client_ids[0] % 5
         assert not sent.upload.weights[pruned].any()

@@ -10,7 +10,7 @@ import torch
 
 from priprune_plugins import Client, hookimpl
 from priprune_plugins.generators import derived_seed, generator, seeded_globals
-from priprune_plugins.plugins import PluginHost, Registered
+from priprune_plugins.plugins import PluginHost
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.algorithms.pair import FedLabPair
 from priprune_plugins.simulation.algorithms.scaffold import Scaffold
@@ -29,14 +29,10 @@ class Remembering:
         client.weights += 1e-3 * state["visits"] * noise
 
 
-def remembering() -> tuple[Registered, ...]:
-    return (Registered("defenses", "remembering", "defenses[0]:remembering", Remembering()),)
-
-
 def test_reversing_the_clients_order_changes_no_bit(
     federation: Callable[..., Federation], algorithm: Algorithm
 ) -> None:
-    forward, backward = federation(algorithm, remembering()), federation(algorithm, remembering())
+    forward, backward = federation(algorithm, defense=Remembering()), federation(algorithm, defense=Remembering())
     for round_idx in range(3):
         forward.aggregate(forward.train(forward.start_round(round_idx)))
         backward.aggregate(backward.train(backward.start_round(round_idx)[::-1]))
@@ -44,7 +40,7 @@ def test_reversing_the_clients_order_changes_no_bit(
 
 
 def test_probes_of_every_kind_change_no_bit(federation: Callable[..., Federation], algorithm: Algorithm) -> None:
-    plain, probed = federation(algorithm, remembering()), federation(algorithm, remembering())
+    plain, probed = federation(algorithm, defense=Remembering()), federation(algorithm, defense=Remembering())
     for round_idx in range(3):
         plain.aggregate(plain.train(plain.start_round(round_idx)))
         client_ids = probed.start_round(round_idx)

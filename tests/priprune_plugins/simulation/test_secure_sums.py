@@ -1,4 +1,4 @@
-"""What the host does where the server sees sums only: what goes in, what comes out, and what is refused."""
+"""What the host does where the server sees sums only: what goes in and what comes out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from priprune_plugins import ScenarioError, hookimpl
+from priprune_plugins import hookimpl
 from priprune_plugins.messages import Client, Server, Upload
 from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
-from priprune_plugins.simulation.algorithms.fednova import FedNova
 from priprune_plugins.simulation.algorithms.pair import FedLabPair
 from priprune_plugins.simulation.algorithms.scaffold import Scaffold
 from priprune_plugins.simulation.federation import Federation
@@ -254,56 +253,19 @@ def test_scores_of_the_setup_round_are_summed_too(federation: Build) -> None:
     assert summed.setup_extras == {"scores": 10 * 8 * group.weights.numel()}
 
 
-class Chosen(Plugin):
-    setup_clients = (3,)
-
-    @hookimpl
-    def on_setup_round(self, client: Client) -> None:
-        """One client's."""
-
-
-def pair(handler: str) -> FedLabPair:
-    trainer = "fedlab.contrib.algorithm.fedavg:FedAvgSerialClientTrainer"
-    return FedLabPair(trainer, f"fedlab.contrib.algorithm.{handler}")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"absent": "holders"}, "aggregation.absent: holders .* set aggregation.absent: previous"),
-        ({"absent": "zeros"}, "aggregation.absent: zeros"),
-        ({"algorithm": FedNova(), "steps": None}, "set algorithm.local_steps, not epochs"),
-        ({"algorithm": FedNova(option="weighted_com")}, "option weighted_com ignores samples"),
-        ({"algorithm": pair("feddyn:FedDynServerHandler")}, "has a global_update of its own"),
-        ({"plugins": plugins(Sums(), Chosen())}, r"setup round of chosen clients \(\[3\], by pruner p\)"),
-        (
-            {"plugins": (*plugins(Sums()), Registered("defenses", "more", "defenses[1]:more", Sums()))},
-            "defense sums and defense more both sum the uploads",
-        ),
-        (
-            {"plugins": (*plugins(Sums()), Registered("defenses", "p", "defenses[1]:p", Plugin()))},
-            "defense p stands behind defense sums, which must be the last",
-        ),
-    ],
-)
-def test_what_needs_single_uploads_is_refused_at_the_start(
-    federation: Build, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ScenarioError, match=message):
-        federation(**{"plugins": plugins(Sums()), **options})
-
-
-def test_a_handler_with_fedlabs_own_mean_works_on_sums(federation: Build, one_round: OneRound) -> None:
-    summed = federation(algorithm=pair("fedavg:FedAvgServerHandler"), plugins=plugins(Sums()))
-    plain = federation()
-    one_round(summed, 0)
-    one_round(plain, 0)
-    torch.testing.assert_close(summed.server.weights, plain.server.weights, rtol=0, atol=3e-7)
-
-
 def test_a_mean_of_one_group_is_handed_over_unchanged(federation: Build, one_round: OneRound) -> None:
     watching = Plugin()
     summed = federation(plugins=plugins(Sums(), watching))
     one_round(summed, 0)
     weights: Tensor = watching.received[0].weights
     assert torch.equal(summed.server.weights, weights)
+
+
+def test_a_handler_with_fedlabs_own_mean_works_on_sums(federation: Build, one_round: OneRound) -> None:
+    module = "fedlab.contrib.algorithm.fedavg"
+    pair = FedLabPair(f"{module}:FedAvgSerialClientTrainer", f"{module}:FedAvgServerHandler")
+    summed = federation(algorithm=pair, plugins=plugins(Sums()))
+    plain = federation()
+    one_round(summed, 0)
+    one_round(plain, 0)
+    torch.testing.assert_close(summed.server.weights, plain.server.weights, rtol=0, atol=3e-7)

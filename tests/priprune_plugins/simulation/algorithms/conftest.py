@@ -15,7 +15,8 @@ from priprune_plugins.messages import Facts, LabelledSet
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.scenario.sections import AggregationSection
 from priprune_plugins.simulation.algorithm import Algorithm, LocalTraining
-from priprune_plugins.simulation.federation import Federation, Setting
+from priprune_plugins.simulation.federation import Federation
+from priprune_plugins.simulation.setting import Setting
 
 SIZE = 4
 

@@ -124,7 +124,7 @@ def test_personal_models_are_pruned_by_the_base_mask(federation: Build, one_roun
         def on_round_start(self, server: Server) -> None:
             server.mask = (torch.arange(server.layout.num_parameters) + server.round_idx) % 2 == 0
 
-    federated = federation(Ditto(), (Registered("pruners", "h", "pruner:h", Half()),))
+    federated = federation(Ditto(), pruner=Half())
     for round_idx in range(2):
         for sent in one_round(federated, round_idx):
             own = federated.states.algorithm(sent.upload.client_ids[0])["personal"]

@@ -109,7 +109,7 @@ def test_a_client_whose_upload_is_dropped_remembers_nothing_of_the_round(federat
             if client.client_id == 4:
                 client.grad = torch.full_like(client.grad, torch.nan)
 
-    federated = federation(ours, (Registered("defenses", "d", "defenses[0]:d", Diverge()),))
+    federated = federation(ours, defense=Diverge())
     federated.start_round(0)
     received = federated.train([2, 4])
     federated.aggregate(received)

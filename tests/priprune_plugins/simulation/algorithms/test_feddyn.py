@@ -172,7 +172,7 @@ def test_a_coordinate_that_nobody_sent_keeps_its_value(federation: Build, one_ro
         def before_upload(self, client: Client, upload: Upload) -> Upload | None:
             return upload.withhold(torch.arange(upload.weights.numel()) % 10 == 0) if client.round_idx else None
 
-    federated = federation(FedDyn(alpha=ALPHA), (Registered("defenses", "n", "defenses[0]:n", NoTenth()),))
+    federated = federation(FedDyn(alpha=ALPHA), defense=NoTenth())
     one_round(federated, 0)
     before = federated.server.weights.clone()
     one_round(federated, 1)

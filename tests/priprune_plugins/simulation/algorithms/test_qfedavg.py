@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from priprune_plugins import Client, ScenarioError, Upload, hookimpl
-from priprune_plugins.plugins import Registered
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
 from priprune_plugins.simulation.algorithms.qfedavg import QFedAvg, h
 from priprune_plugins.simulation.federation import Federation
@@ -102,7 +101,7 @@ def test_what_is_withheld_steers_nothing(federation: Build, one_round: OneRound)
 
     ends = []
     for by in (0.0, 5.0):
-        federated = federation(QFedAvg(), (Registered("defenses", "w", "defenses[0]:w", Withholds(by)),))
+        federated = federation(QFedAvg(), defense=Withholds(by))
         one_round(federated, 0)
         ends.append(federated.server.weights.clone())
     assert torch.equal(*ends)
@@ -116,4 +115,4 @@ def test_sums_are_refused(federation: Build) -> None:
             return []
 
     with pytest.raises(ScenarioError, match="qfedavg weighs each update by its client's own loss"):
-        federation(QFedAvg(), (Registered("defenses", "s", "defenses[0]:s", Sums()),))
+        federation(QFedAvg(), defense=Sums())
