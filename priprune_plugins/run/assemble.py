@@ -205,6 +205,7 @@ def make_federation(
         lr=section.lr,
         clients_per_round=section.clients_per_round,
         num_clients=world.data.num_clients,
+        seed=scenario.seed,
     )
     return Federation(
         Setting(

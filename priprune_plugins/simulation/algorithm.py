@@ -28,6 +28,7 @@ class LocalTraining:
         lr: Learning rate.
         clients_per_round: Clients sampled a round.
         num_clients: Clients in all.
+        seed: The scenario's, for what an algorithm draws by itself.
     """
 
     epochs: int
@@ -35,6 +36,7 @@ class LocalTraining:
     lr: float
     clients_per_round: int
     num_clients: int
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,10 @@ class Algorithm:
         Called before each visit, with the batch-norm statistics loaded that the client starts from; what the model
         holds afterwards does not matter.
         """
+        return payload
+
+    def travelling(self, payload: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return what of a round's payload is sent to one client, for its bytes; its values do not matter."""
         return payload
 
     def personal(self, memory: Mapping[str, Any]) -> Tensor | None:

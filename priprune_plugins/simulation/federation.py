@@ -204,7 +204,8 @@ class Federation:
         size, mask = self.server.layout.num_parameters, self.meter.last
         kept = size if mask is None else int(mask.count_nonzero())
         changed = -(-size // 8) if self.meter.changed else 0
-        return tensor_bytes(self.payload, size, kept) + buffer_bytes(self.buffers.server) + changed
+        travelling = self.setting.algorithm.travelling(self.payload)
+        return tensor_bytes(travelling, size, kept) + buffer_bytes(self.buffers.server) + changed
 
     def masks_of(self, received: Sequence[Sent]) -> dict[str, Any]:
         """Return ``density`` and ``layer_density``, means over clients, and ``mask_change`` of the server's mask."""

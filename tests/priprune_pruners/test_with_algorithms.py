@@ -19,6 +19,7 @@ ALGORITHMS = {
     "scaffold": "",
     "fednova": "",
     "powerofchoice": ", candidates: 4",
+    "fedasync": ", max_delay: 1",
     "feddyn": "",
     "qfedavg": "",
     "ditto": ", personal_steps: 1",

@@ -29,7 +29,7 @@ audit: {{batch_size: 1, victims: 4, rounds: [2], local_steps: 1}}
 evaluation: {{clients: 6, every: 1}}
 checkpoint: {{every: 1}}
 """
-ALGORITHMS = {"ditto": "", "feddyn": "", "ifca": ", clusters: 3", "qfedavg": ""}
+ALGORITHMS = {"ditto": "", "fedasync": ", max_delay: 2", "feddyn": "", "ifca": ", clusters: 3", "qfedavg": ""}
 Go = Callable[..., Path]
 
 

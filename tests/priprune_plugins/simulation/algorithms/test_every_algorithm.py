@@ -13,6 +13,7 @@ from priprune_plugins.checkpoint.state_file import read_state, write_state
 from priprune_plugins.plugins import PluginHost, Registered
 from priprune_plugins.simulation.algorithm import Algorithm
 from priprune_plugins.simulation.algorithms.ditto import Ditto
+from priprune_plugins.simulation.algorithms.fedasync import FedAsync
 from priprune_plugins.simulation.algorithms.feddyn import FedDyn
 from priprune_plugins.simulation.algorithms.ifca import IFCA
 from priprune_plugins.simulation.algorithms.qfedavg import QFedAvg
@@ -26,6 +27,7 @@ OneRound = Callable[[Federation, int], list[Sent]]
 CPU = torch.device("cpu")
 OURS: dict[str, Callable[[], Algorithm]] = {
     "ditto": lambda: Ditto(personal_steps=3),
+    "fedasync": FedAsync,
     "feddyn": FedDyn,
     "ifca": lambda: IFCA(clusters=3),
     "qfedavg": QFedAvg,

@@ -10,6 +10,7 @@ from priprune_defenses.priprune import PriPrune
 from priprune_defenses.release import Release
 from priprune_plugins.catalogue import installed
 from priprune_plugins.simulation.algorithm import Algorithm
+from priprune_plugins.simulation.algorithms.fedasync import FedAsync
 from priprune_plugins.simulation.algorithms.fedavg import FedAvg
 from priprune_plugins.simulation.algorithms.fednova import FedNova
 from priprune_plugins.simulation.algorithms.fedprox import FedProx
@@ -31,6 +32,7 @@ ALGORITHMS: dict[str, Callable[[], Algorithm]] = {
     "fednova": FedNova,
     "scaffold": Scaffold,
     "powerofchoice": PowerOfChoice,
+    "fedasync": FedAsync,
     "qfedavg": QFedAvg,
     "ifca": IFCA,
 }
