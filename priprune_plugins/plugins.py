@@ -7,7 +7,6 @@ passes over in silence is an error when the host is built: see :mod:`priprune_pl
 import logging
 import os
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -108,26 +107,26 @@ class PluginHost:
         self._each("on_run_start", run=run)
 
     def on_setup_round(self, client: Client) -> None:
-        self._each("on_setup_round", read_only=self._of(client), client=client)
+        self._each("on_setup_round", self._of(client), client=client)
 
     def on_round_start(self, server: Server) -> None:
         self._each("on_round_start", server=server)
 
     def on_local_train_start(self, client: Client) -> None:
-        self._each("on_local_train_start", read_only=self._of(client), client=client)
+        self._each("on_local_train_start", self._of(client), client=client)
 
     def on_local_step(self, client: Client) -> None:
         # Live: a gradient that a plugin asks for is guarded from then on.
-        self._each("on_local_step", read_only=ChainMap(client.shown, self._of(client)), client=client)
+        self._each("on_local_step", self._of(client), client.shown, client=client)
 
     def on_local_train_end(self, client: Client) -> None:
-        self._each("on_local_train_end", read_only=self._of(client), client=client)
+        self._each("on_local_train_end", self._of(client), client=client)
 
     def before_upload(self, client: Client, upload: Upload) -> Upload:
         """Pass ``upload`` through the plugins; the same object comes back where none changed it."""
         for entry, caller in self._callers["before_upload"]:
             guarded = {**self._of(client), **upload_tensors(upload)}
-            answers = self._call("before_upload", entry, caller, guarded, client=client, upload=upload)
+            answers = self._call("before_upload", entry, caller, [guarded], client=client, upload=upload)
             if answers:
                 upload = checked_upload(str(entry), answers[0], client)
         return upload
@@ -140,7 +139,7 @@ class PluginHost:
             for summand in summands
             for name, vector in summand.vectors.items()
         }
-        answers = self._call("sum_uploads", entry, caller, read_only, server=server, summands=summands)
+        answers = self._call("sum_uploads", entry, caller, [read_only], server=server, summands=summands)
         return checked_sums(str(entry), answers[0] if answers else None, summands)
 
     def on_server_receive(self, server: Server, upload: Upload) -> None:
@@ -151,13 +150,13 @@ class PluginHost:
         seen = seen_by_server(upload)
         for entry, caller in callers:
             if entry.kind != "attacks":
-                shown = replace(seen, shared=upload.shared)
-                self._call("on_server_receive", entry, caller, upload_tensors(shown), server=server, upload=shown)
+                shown = upload if seen is upload else replace(seen, shared=upload.shared)
+                self._call("on_server_receive", entry, caller, [upload_tensors(shown)], server=server, upload=shown)
                 continue
             mask = server.mask
             guarded = {**upload_tensors(seen), "server.weights": server.weights}
             guarded |= {} if mask is None else {"server.mask": mask}
-            self._call("on_server_receive", entry, caller, guarded, server=server, upload=seen)
+            self._call("on_server_receive", entry, caller, [guarded], server=server, upload=seen)
             if server.mask is not mask:
                 raise PluginError(f"{entry} set server.mask in on_server_receive: an attack may only look")
 
@@ -165,14 +164,14 @@ class PluginHost:
         self._each("on_aggregate_end", server=server)
 
     def on_client_evaluate(self, client: Client) -> None:
-        self._each("on_client_evaluate", read_only=self._of(client), client=client)
+        self._each("on_client_evaluate", self._of(client), client=client)
 
     def on_round_end(self, server: Server, record: MutableMapping[str, Any]) -> list[str]:
         """Let the plugins add to the round's record; return the names of the entries that defences added."""
         claims: list[str] = []
         for entry, caller in self._callers["on_round_end"]:
             before = set(record)
-            self._call("on_round_end", entry, caller, {}, server=server, record=record)
+            self._call("on_round_end", entry, caller, (), server=server, record=record)
             claims += [name for name in record if name not in before and entry.kind == "defenses"]
         return claims
 
@@ -220,7 +219,7 @@ class PluginHost:
         for entry, caller in self._callers[hook]:
             if entry.plugin is attack:
                 # A copy: what an attack writes into it must not reach its next call.
-                answers = self._call(hook, entry, caller, {}, **arguments, state=deepcopy(dict(state or {})))
+                answers = self._call(hook, entry, caller, (), **arguments, state=deepcopy(dict(state or {})))
                 return entry, answers[0] if answers else None
         raise KeyError(f"{type(attack).__name__} is not an attack of this run that implements {hook}")
 
@@ -235,19 +234,19 @@ class PluginHost:
         }
         return {name: vector for name, vector in vectors.items() if vector is not None}
 
-    def _each(self, hook: str, read_only: MutableMapping[str, Tensor] | None = None, **arguments: object) -> None:
+    def _each(self, hook: str, *read_only: Mapping[str, Tensor], **arguments: object) -> None:
         for entry, caller in self._callers[hook]:
-            self._call(hook, entry, caller, read_only or {}, **arguments)
+            self._call(hook, entry, caller, read_only, **arguments)
 
     def _call(
         self,
         hook: str,
         entry: Registered,
         caller: Callable[..., Any],
-        read_only: MutableMapping[str, Tensor],
+        read_only: Sequence[Mapping[str, Tensor]],
         **arguments: object,
     ) -> list[Any]:
-        versions = {name: tensor._version for name, tensor in read_only.items()}
+        versions = {name: tensor._version for guarded in read_only for name, tensor in guarded.items()}
         started = time.perf_counter()
         try:
             answers: list[Any] = caller(**arguments)
@@ -256,13 +255,21 @@ class PluginHost:
         except Exception as error:
             reason = str(error).strip().split("\n")[0] or "no message"
             raise PluginError(f"{entry} failed in {hook}: {type(error).__name__}: {reason}") from error
-        for name, tensor in read_only.items():
-            # A vector that came during the call was new, so of version 0.
-            if tensor._version != versions.get(name, 0):
-                raise PluginError(f"{entry} wrote to {name} in {hook}, which is read-only: work on a clone and assign")
+        if written := _written(versions, read_only):
+            raise PluginError(f"{entry} wrote to {written} in {hook}, which is read-only: work on a clone and assign")
         if self._traced:
             logger.warning("%s %s %.6f s", hook, entry.key, time.perf_counter() - started)
         return answers
+
+
+def _written(versions: Mapping[str, int], read_only: Sequence[Mapping[str, Tensor]]) -> str | None:
+    """Return the name of a vector that was written to since its version was noted, or None."""
+    for guarded in read_only:
+        for name, tensor in guarded.items():
+            # A vector that came during the call was new, so of version 0.
+            if tensor._version != versions.get(name, 0):
+                return name
+    return None
 
 
 def _wants(entry: Registered, upload: Upload) -> bool:
