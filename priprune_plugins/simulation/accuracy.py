@@ -40,7 +40,8 @@ def client_evaluation(federation: "Federation", client_id: int, payload: list[Te
         client_id: The client.
         payload: What the server would broadcast.
     """
-    visit = federation.runner.prepared(replace(federation.visit(client_id), payload=payload))
+    newest = federation.setting.algorithm.newest(payload)
+    visit = federation.runner.prepared(replace(federation.visit(client_id), payload=newest))
     client = federation.runner.client(visit, (), 0)
     federation.runner.load(visit)
     own = _personal(federation, client_id)

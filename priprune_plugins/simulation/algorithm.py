@@ -108,8 +108,8 @@ class Algorithm:
         """
         return payload
 
-    def travelling(self, payload: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return what of a round's payload is sent to one client, for its bytes; its values do not matter."""
+    def newest(self, payload: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return what of a round's payload a client is sent that gets the newest: for its bytes, and for evaluation."""
         return payload
 
     def personal(self, memory: Mapping[str, Any]) -> Tensor | None:

@@ -170,9 +170,9 @@ class Federation:
 
     def test_clients(self, client_ids: Sequence[int]) -> list[Evaluation]:
         """Return :meth:`test_client` of each; without those that are lost."""
-        if self.elsewhere is None:
-            return [self.test_client(client_id) for client_id in client_ids]
         payload = self._downlink()
+        if self.elsewhere is None:
+            return [self.test_client(client_id, payload) for client_id in client_ids]
         visits = [replace(self.visit(client_id), payload=payload) for client_id in client_ids]
         return [found for found in self.elsewhere.evaluate(visits) if found is not None]
 
@@ -204,8 +204,8 @@ class Federation:
         size, mask = self.server.layout.num_parameters, self.meter.last
         kept = size if mask is None else int(mask.count_nonzero())
         changed = -(-size // 8) if self.meter.changed else 0
-        travelling = self.setting.algorithm.travelling(self.payload)
-        return tensor_bytes(travelling, size, kept) + buffer_bytes(self.buffers.server) + changed
+        sent = self.setting.algorithm.newest(self.payload)
+        return tensor_bytes(sent, size, kept) + buffer_bytes(self.buffers.server) + changed
 
     def masks_of(self, received: Sequence[Sent]) -> dict[str, Any]:
         """Return ``density`` and ``layer_density``, means over clients, and ``mask_change`` of the server's mask."""

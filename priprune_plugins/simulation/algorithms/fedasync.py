@@ -29,20 +29,26 @@ class FedAsync(Algorithm):
     An upload ``w_k`` makes ``w + alpha * s(staleness) * (w_k - w)`` of the server's ``w``. Time is simulated, as in the
     paper's own experiments. The uploads of a round arrive one after another, in order of client ids; each client was
     sent the weights that the server had at the beginning of a round up to ``max_delay`` rounds earlier, drawn uniformly
-    for each client and round. Attackers and defences measure an upload against the weights that its client was sent;
-    what a defence withholds stays as the server has it.
+    for each client and round; rounds that brought no upload do not count. Attackers and defences measure an upload
+    against the weights that its client was sent. What a defence withholds openly stays as the server has it;
+    ``release`` with ``hide`` sends the client's old weights there, and they are mixed in as such. A client's own
+    accuracy is that of the newest weights.
 
     Departures:
 
+    * Delays are drawn, in rounds, and staleness follows from them: ``delay * clients_per_round`` and the upload's place
+      in its round. With ten clients a round half of the newest are beyond ``b = 4`` already.
     * The server keeps the book of who was sent which weights, where the paper's clients send the number back.
     * Staleness counts the uploads that were mixed in since the client was sent its weights, 0 for a fresh one, so that
       ``alpha`` is what a fresh upload weighs; the paper's ``t - tau`` is 1 more.
+    * Batch-norm statistics are averaged over a round as ``aggregation`` says, without ``alpha`` and staleness; the
+      weights themselves are mixed by those alone, whatever ``aggregation.weighting`` is.
+    * What a plugin sets in ``server.weights`` between rounds is as if every version had been so: zeros become zeros in
+      all, anything else replaces the older versions.
     * Old weights are pruned by the base mask of the round in which the upload arrives: a mask is taken to reach
       everybody at once. With a mask that is chosen once there is no difference.
     * FedLab 1.3.0's ``hinge`` is ``1 / (a * (staleness - b + 1))``, which falls from 1 to ``1 / (2 a)`` at once; the
       paper's is ``1 / (a * (staleness - b) + 1)``.
-
-    ``aggregation.weighting`` has no effect: every upload is an update of its own.
 
     Args:
         alpha: Weight of a fresh upload, in (0, 1].
@@ -51,7 +57,7 @@ class FedAsync(Algorithm):
         a: How fast; None = the paper's, 10 for ``hinge`` and 0.5 for ``polynomial``.
         b: Staleness up to which ``hinge`` changes nothing.
         max_delay: How many rounds old the weights may be that a client trains on; 0 = each has the newest of its
-            round. The server keeps as many models.
+            round. The server keeps so many models and one more, checkpoints too.
     """
 
     alpha: Annotated[float, Field(gt=0, le=1)] = 0.6
@@ -72,11 +78,10 @@ class FedAsync(Algorithm):
         return LocalRule()
 
     def prepared(self, trainer: Any, payload: Sequence[Tensor], client_id: int) -> Sequence[Tensor]:
-        """Return the weights that the client was sent."""
-        return [payload[int(payload[-1][0, client_id])]]
+        """Return the weights that the client was sent; those alone where no others are at hand."""
+        return payload if len(payload) == 1 else [payload[int(payload[-1][0, client_id])]]
 
-    def travelling(self, payload: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return one model: a client is sent no other."""
+    def newest(self, payload: Sequence[Tensor]) -> Sequence[Tensor]:
         return payload[:1]
 
     def parts(self, handler: Any, received: Sequence[Sent]) -> Iterator[Sequence[Sent]]:

@@ -38,29 +38,43 @@ class FedAsyncHandler(SyncServerHandler):  # type: ignore[misc]
 
     Attributes:
         updates: Uploads mixed in so far: the number of the version that the handler's weights ``[D]`` are.
+        began: That number when the round began.
         rounds: Rounds that brought an upload.
         older: ``[max_delay, D]`` dense weights at the beginning of the rounds before, the latest first.
         older_updates: ``[max_delay]`` int64, their versions.
+        left: ``[D]`` the weights as the last round left them; while uploads are mixed in, as the round began.
         arriving: The client whose upload is mixed in next.
     """
+
+    older: Tensor
+    older_updates: Tensor
+    left: Tensor
 
     def setup_optim(self, alpha: float, fading: Fading, a: float, b: int, max_delay: int, seed: int) -> None:
         """Take the options of :class:`~priprune_plugins.simulation.algorithms.fedasync.FedAsync`, ``a`` resolved."""
         self.alpha, self.fading, self.a, self.b = alpha, fading, a, b
         self.max_delay, self.seed = max_delay, seed
-        self.updates = self.rounds = self.arriving = 0
-        self.older = self.model_parameters.new_empty(0, self.model_parameters.numel())
+        self.updates = self.began = self.rounds = self.arriving = 0
+        self.left = self.model_parameters
+        self.older = self.left.new_empty(0, self.left.numel())
         self.older_updates = torch.zeros(max_delay, dtype=torch.int64)
 
     @property
     def downlink_package(self) -> list[Tensor]:
         """The weights ``[D]`` now and at the beginning of earlier rounds, and which of them each client gets."""
         now = self.model_parameters
-        return [now, *(weights.clone() for weights in self._past(now)), self._delays().unsqueeze(0)]
+        return [now, *self._past(now), self._delays().unsqueeze(0)]
 
     def _past(self, now: Tensor) -> Tensor:
         # Before round 0 the weights were what they are then, after a setup round that may have changed them.
-        return self.older if self.rounds else now.expand(self.max_delay, -1)
+        if not self.rounds:
+            return now.expand(self.max_delay, -1)
+        changed = now != self.left
+        if bool(changed.any()):
+            zeroed = not bool(now[changed].any())
+            self.older = self.older.masked_fill(changed, 0.0) if zeroed else now.repeat(self.max_delay, 1)
+            self.left = now
+        return self.older
 
     def _delays(self) -> Tensor:
         """Return ``[num_clients]`` int64: how many rounds old the weights are that a client is sent."""
@@ -75,12 +89,12 @@ class FedAsyncHandler(SyncServerHandler):  # type: ignore[misc]
 
     def staleness(self, client_id: int) -> int:
         """Return how many uploads have been mixed in since a client of this round was sent its weights."""
-        return self.updates - int(self._versions[self._delays()[client_id]])
+        delay = int(self._delays()[client_id])
+        return self.updates - (int(self.older_updates[delay - 1]) if delay else self.began)
 
     def begin_round(self) -> None:
-        """Note what clients of this round are sent, before the first of its uploads is mixed in."""
-        self._began = self.model_parameters
-        self._versions = torch.cat([torch.tensor([self.updates]), self.older_updates])
+        """Note the weights and their version before the first upload of a round is mixed in."""
+        self.began, self.left = self.updates, self.model_parameters
 
     def load(self, pack: list[Tensor]) -> None:
         """Mix one upload in: ``w + alpha * s(staleness) * (w_k - w)``."""
@@ -90,7 +104,9 @@ class FedAsyncHandler(SyncServerHandler):  # type: ignore[misc]
 
     def end_round(self) -> None:
         """Keep what the round began with, for clients that get it late."""
-        past = self._past(self._began)
-        self.older = torch.cat([self._began.unsqueeze(0), past])[: self.max_delay]
-        self.older_updates = self._versions[: self.max_delay]
+        began, self.left = self.left, self.model_parameters
+        past = self.older if self.rounds else began.expand(self.max_delay, -1)
         self.rounds += 1
+        if self.max_delay:
+            self.older = torch.cat([began.unsqueeze(0), past[:-1]])
+            self.older_updates = torch.cat([torch.tensor([self.began]), self.older_updates[:-1]])

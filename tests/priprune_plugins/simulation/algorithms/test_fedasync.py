@@ -110,3 +110,27 @@ def test_another_seed_makes_other_clients_late(federation: Build) -> None:
         handler = setting.algorithm.handler(setting.model, replace(setting.training, seed=seed), 9)
         late.append(handler.downlink_package[-1].tolist())
     assert late[0] == late[1] != late[2]
+
+
+def test_a_client_is_evaluated_on_the_newest_weights(federation: Build, one_round: OneRound) -> None:
+    late, plain = federation(FedAsync(max_delay=3)), federation(FedAvg())
+    for round_idx in range(3):
+        one_round(late, round_idx)
+    plain.server.weights.copy_(late.server.weights)
+    assert late.test_clients(range(12)) == plain.test_clients(range(12))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_weights_that_a_plugin_sets_are_set_in_every_version(
+    federation: Build, one_round: OneRound, value: float
+) -> None:
+    federated = federation(FedAsync(max_delay=2))
+    for round_idx in range(3):
+        one_round(federated, round_idx)
+    before = [version.clone() for version in federated.handler.older]
+    federated.server.weights[:7] = value
+    federated.broadcast()
+    now, *older = federated.payload[:-1]
+    assert len(older) == 2 and all(bool((version[:7] == value).all()) for version in (now, *older))
+    for version, was in zip(older, before, strict=True):
+        assert torch.equal(version[7:], was[7:] if value == 0 else now[7:])
