@@ -33,7 +33,7 @@ RATE = 0.3
 # Breaching moves standardised pixels by steps of 0.1 and weighs their total variation by 0.2; ours moves pixels.
 STEP, TV = 0.1 * STD, 0.2 / STD
 REPORTED_EVERY = 25
-INSTALL = "breaching is not installed, so ours run alone: pip install 'priprune-plugins[breaching]'"
+INSTALL = "breaching is not installed, so ours run alone: uv run --extra breaching"
 
 
 @dataclass

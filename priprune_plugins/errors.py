@@ -41,3 +41,17 @@ class Interrupted(KeyboardInterrupt):
 
 class RunError(PriPruneError):
     """The run could not go on although the input was right, a full disk for instance."""
+
+
+def missing_extra(what: str, package: str, extra: str) -> ScenarioError:
+    """Return the error of what needs a package that is not installed.
+
+    Args:
+        what: Who needs it.
+        package: What it needs.
+        extra: The project's extra that brings it.
+    """
+    return ScenarioError(
+        f"{what} needs {package}, which is not installed: begin the command with uv run --extra {extra} instead of uv "
+        f"run, or pip install -e '.[{extra}]' in the project's folder"
+    )

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from priprune_attacks.shared_model import model_at
 from priprune_attacks.targets import Fill, MaskRule, Reference, Target, pseudo_gradient
 from priprune_plugins import Count, Observation, Progress, Reconstruction, ScenarioError, hookimpl
+from priprune_plugins.errors import missing_extra
 from priprune_plugins.generators import seeded_globals
 from priprune_plugins.models.standardise import Standardise
 
 _KINDS = ("optimization", "joint-optimization")
-_NEEDS = "attack breaching needs breaching, hydra-core and lpips: pip install 'priprune-plugins[breaching]'"
 _REPORT_EVERY = 25
 
 
@@ -161,7 +161,7 @@ def _imported() -> Any:
     try:
         import breaching
     except ImportError as error:
-        raise ScenarioError(_NEEDS) from error
+        raise missing_extra("attack breaching", "breaching, hydra-core and lpips", "breaching") from error
     return breaching
 
 

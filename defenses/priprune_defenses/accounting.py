@@ -8,7 +8,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from priprune_plugins import ScenarioError
+from priprune_plugins.errors import missing_extra
 
 
 @cache
@@ -41,6 +41,6 @@ def library_or_refusal() -> ModuleType:
         import dp_accounting
         import dp_accounting.rdp
     except ImportError as error:
-        raise ScenarioError("defense dp needs the package dp-accounting: pip install 'priprune-plugins[dp]'") from error
+        raise missing_extra("defense dp", "the package dp-accounting", "dp") from error
     library: ModuleType = dp_accounting
     return library

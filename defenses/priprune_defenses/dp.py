@@ -4,7 +4,7 @@ Reference: McMahan, Ramage, Talwar, Zhang, "Learning Differentially Private Recu
 arXiv:1710.06963 (clipping of whole updates); the noise is each client's own and not the server's.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -53,10 +53,14 @@ class DP:
     _against: ClassVar[tuple[str, ...]] = ("what else leaves is not known",)
     _sampled: ClassVar[float | None] = None
 
+    def check_scenario(self, scenario: Mapping[str, Any]) -> None:
+        """Refuse to promise what nothing can compute."""
+        library_or_refusal()
+
     @hookimpl
     def on_run_start(self, run: Run) -> None:
         """Refuse to promise what nothing can compute, and note what voids the promise."""
-        library_or_refusal()
+        self.check_scenario(run.scenario)
         object.__setattr__(self, "_against", reasons_against(run.scenario))
         object.__setattr__(self, "_sampled", central_claim(run.scenario))
 

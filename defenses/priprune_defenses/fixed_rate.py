@@ -63,12 +63,16 @@ class FixedRate(ABC):
     def withheld(self, client: Client, upload: Upload, times: float) -> Tensor | None:
         """Return ``[D]`` bool, True = withheld, at ``times`` the rate, or None where nothing can be ranked."""
 
-    @hookimpl
-    def on_run_start(self, run: Run) -> None:
+    def check_scenario(self, scenario: Mapping[str, Any]) -> None:
         """Refuse to learn from nothing."""
-        data: Mapping[str, Any] = run.scenario.get("data", {})
+        data: Mapping[str, Any] = scenario.get("data", {})
         if self.schedule == "learned" and not data.get("validation"):
             raise ScenarioError("schedule: learned is rewarded by validation accuracy: set data.validation above 0")
+
+    @hookimpl
+    def on_run_start(self, run: Run) -> None:
+        """Refuse the same where nobody has checked the scenario, under another framework for instance."""
+        self.check_scenario(run.scenario)
 
     @hookimpl
     def on_local_train_start(self, client: Client) -> None:

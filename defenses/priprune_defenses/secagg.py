@@ -20,6 +20,7 @@ from priprune_defenses.ring import ITEM_BYTES, decoded, encoded, largest
 from priprune_defenses.secagg_company import check_company, told_openly
 from priprune_defenses.streams import substream
 from priprune_plugins import Index, Rate, Run, ScenarioError, Server, hookimpl
+from priprune_plugins.errors import missing_extra
 from priprune_plugins.summands import GroupSum, Summand
 
 _logger = logging.getLogger(__name__)
@@ -69,13 +70,13 @@ class SecAgg:
             )
 
     def check_scenario(self, scenario: Mapping[str, Any]) -> None:
-        """Refuse what it cannot be combined with."""
+        """Refuse what it cannot be combined with, and to begin without the library."""
+        protocol_or_refusal()
         check_company(scenario, self.dropout)
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:
         """Refuse what it cannot be combined with, and say what stays visible."""
-        protocol_or_refusal()
         self.check_scenario(run.scenario)
         for message in told_openly(run.scenario, self.group):
             _logger.warning("secagg: %s", message)
@@ -151,9 +152,7 @@ def protocol_or_refusal() -> ModuleType:
     try:
         return import_module("priprune_defenses.secure_sum")
     except ImportError as error:
-        raise ScenarioError(
-            "defense secagg needs the package pycryptodome: pip install 'priprune-plugins[secagg]'"
-        ) from error
+        raise missing_extra("defense secagg", "the package pycryptodome", "secagg") from error
 
 
 def _apart(flat: Tensor, like: Summand) -> dict[str, Tensor]:

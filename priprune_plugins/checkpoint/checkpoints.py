@@ -37,6 +37,8 @@ class Manifest:
         sizes: Length in bytes, at that moment, of each file that the run appends to.
         clients: The file of each client's state.
         seconds: How long the run had taken.
+        forgotten: Whether clients remembered something elsewhere that was not written down there: no run goes on from
+            such a checkpoint.
     """
 
     next_round: int
@@ -44,6 +46,7 @@ class Manifest:
     sizes: Mapping[str, int] = field(default_factory=dict)
     clients: Mapping[int, StateFile] = field(default_factory=dict)
     seconds: float = 0.0
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,18 +120,11 @@ class Checkpoints:
                 refused.append(str(error))
         return None, refused
 
-    def look(self) -> Checkpoint | None:
-        """Return the newest checkpoint that is whole, and remove none; its tensors stay in its file until read."""
-        for path in self._paths():
-            try:
-                manifest, digest = _manifest(path)
-                return Checkpoint(manifest, read_state(path / _STATE, digest, torch.device("cpu")))
-            except DamagedFileError:
-                continue
-        return None
-
     def manifests(self) -> Iterator[Manifest]:
-        """Yield what the kept checkpoints say of themselves, newest first; damaged ones are left out."""
+        """Yield what the kept checkpoints say of themselves, newest first; damaged ones are left out.
+
+        Their states, which may be large, are not read.
+        """
         for path in self._paths():
             try:
                 yield _manifest(path)[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from priprune_plugins.catalogue import load_class
-from priprune_plugins.errors import RunError, ScenarioError
+from priprune_plugins.errors import RunError, ScenarioError, missing_extra
 from priprune_plugins.scenario.selection import Selection
 
 _FEMNIST = "flwrlabs/femnist"
@@ -55,7 +55,7 @@ def _femnist(root: Path) -> None:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise ScenarioError("femnist needs huggingface-hub: pip install 'priprune-plugins[hf]'") from error
+        raise missing_extra("fetching femnist", "huggingface-hub", "hf") from error
     snapshot_download(_FEMNIST, repo_type="dataset", allow_patterns="*.parquet", local_dir=root)
 
 

@@ -5,11 +5,11 @@ import socket
 from importlib.util import find_spec
 from typing import Any
 
-from priprune_plugins.errors import RunError, ScenarioError
+from priprune_plugins.errors import RunError, ScenarioError, missing_extra
 
 LOCAL = "local"
 _SECONDS_TO_ANSWER = 5.0
-_NOT_INSTALLED = "--ray needs Ray: pip install 'priprune-plugins[ray]'"
+_NEEDED = ("--ray", "Ray", "ray")
 
 
 class Session:
@@ -68,7 +68,7 @@ def check_reachable(address: str) -> None:
         ScenarioError: It is no address of a cluster, nobody listens there, or Ray is not installed.
     """
     if find_spec("ray") is None:
-        raise ScenarioError(_NOT_INSTALLED)
+        raise missing_extra(*_NEEDED)
     if address in (LOCAL, "auto"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -93,7 +93,7 @@ def _imported() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ScenarioError(_NOT_INSTALLED) from error
+        raise missing_extra(*_NEEDED) from error
     if ray.is_initialized():
         raise RunError("this process is connected to a Ray cluster already; call ray.shutdown() first")
     return ray

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from priprune_plugins.data.writers import WriterImages, first_writers
-from priprune_plugins.errors import ScenarioError
+from priprune_plugins.errors import ScenarioError, missing_extra
 from priprune_plugins.generators import generator
 
 _BATCH_ROWS = 4096
@@ -61,7 +61,7 @@ def _open(path: Path) -> Any:
     try:
         parquet = import_module("pyarrow.parquet")
     except ImportError as error:
-        raise ScenarioError(f"{path}: reading parquet needs pyarrow: pip install 'priprune-plugins[hf]'") from error
+        raise missing_extra(f"{path}: reading parquet", "pyarrow", "hf") from error
     try:
         return parquet.ParquetFile(path)
     except (OSError, ValueError) as error:

@@ -72,25 +72,50 @@ def build_model(
     return Standardise(mean, std, net)
 
 
-def check_forward(model: nn.Module, image_shape: ImageShape, num_classes: int) -> None:
-    """Try a model on two black images; neither its mode and statistics nor a global generator shows it.
+def check_forward(model: nn.Module, image_shape: ImageShape, num_classes: int, smallest: int, why: str) -> None:
+    """Try a model on black images: on two in eval mode, and in train mode on the smallest batch of the run.
+
+    Neither its modes and statistics nor a global generator shows it.
+
+    Args:
+        model: The model.
+        image_shape: ``(C, H, W)``.
+        num_classes: Number of labels ``K``.
+        smallest: Images of the smallest batch that it is trained on; batch norm cannot be trained on any.
+        why: Where that batch comes from, and what to do about it, for the message.
 
     Raises:
-        PluginRuleError: It fails on images of that shape, or gives something else than logits ``[2, num_classes]``.
+        PluginRuleError: It fails on images of that shape or on that batch, or gives something else than logits ``[B,
+            num_classes]``.
     """
+    expected, given = [2, num_classes], _tried(model, False, image_shape, 2, f"on images {list(image_shape)}")
+    if given != expected:
+        raise PluginRuleError(f"its forward must give logits {expected} for two images, got {given}")
+    on = f"in train mode on a batch of {smallest}"
+    expected, given = [smallest, num_classes], _tried(model, True, image_shape, smallest, on, f"; {why}")
+    if given != expected:
+        raise PluginRuleError(f"its forward must give logits {expected} {on}, got {given}")
+
+
+def _tried(
+    model: nn.Module, training: bool, image_shape: ImageShape, count: int, on: str, more: str = ""
+) -> list[int] | str:
+    """Return the shape of what a forward gives, or its type where it is no tensor."""
     first = next(model.parameters())
-    images = torch.zeros(2, *image_shape, device=first.device, dtype=first.dtype)
-    was_training = model.training
+    images = torch.zeros(count, *image_shape, device=first.device, dtype=first.dtype)
+    modes = [(module, module.training) for module in model.modules()]
+    statistics = [buffer.clone() for buffer in model.buffers()]
     try:
         with torch.no_grad(), seeded_globals(0, "model check"):
-            logits = model.eval()(images)
+            given: object = model.train(training)(images)
+            for buffer, before in zip(model.buffers(), statistics, strict=True):
+                buffer.copy_(before)
     except Exception as error:
-        raise PluginRuleError(f"its forward fails on images {list(image_shape)}: {cause(error)}") from error
+        raise PluginRuleError(f"its forward fails {on}: {cause(error)}{more}") from error
     finally:
-        model.train(was_training)
-    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise PluginRuleError(f"its forward must give logits {[2, num_classes]} for two images, got {got}")
+        for module, mode in modes:
+            module.training = mode
+    return list(given.shape) if isinstance(given, Tensor) else type(given).__name__
 
 
 def _built(plugin: ModelPlugin, image_shape: ImageShape, num_classes: int) -> nn.Module:

@@ -35,16 +35,20 @@ def server_asked(text: str) -> tuple[str, int]:
 def check_resolves(host: str, key: str) -> None:
     """Refuse a host without an address: a server that is late may come, a name that is wrong stays so.
 
+    A name server that cannot answer now may do so when the server has come: whoever connects asks it again.
+
     Args:
         host: Name or address.
         key: Where it was given, for the message.
 
     Raises:
-        ScenarioError: It has none.
+        ScenarioError: It has none, and will have none.
     """
     try:
         socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        if getattr(error, "errno", None) == socket.EAI_AGAIN:
+            return
         reason = getattr(error, "strerror", None) or "it is no name"
         raise ScenarioError(
             f"{key}: no address of {host[:60]!r} ({reason}); give the server's name or address"

@@ -1,6 +1,6 @@
 """What a client may send, known before it sends anything: shapes, dtypes, names and sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ class Expected:
     def __init__(self, runner: ClientRunner) -> None:
         self._runner = runner
         self._weights: Tensor = runner.initial
-        self._first: dict[str, tuple[torch.Size, torch.dtype]] = {}
+        self._first: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
 
     def num_bytes(self, visit: Visit) -> int:
         """Return the most bytes of tensors that a visit may leave."""
@@ -55,23 +55,32 @@ class Expected:
         if not isinstance(found, list) or len(found) != 1 + len(codec.extras):
             raise FrameError(f"pack must hold {1 + len(codec.extras)} tensors")
         weights, *extras = found
-        named = dict(zip(codec.extras, extras, strict=True))
-        checked = [
-            self.vector(extra, name) if name in codec.vectors else self._alike(extra, name)
-            for name, extra in tensors(named, "pack").items()
-        ]
-        self._check(dict(zip(codec.extras, checked, strict=True)))
+        named = tensors(dict(zip(codec.extras, extras, strict=True)), "pack")
+        self._check(named)
+        checked = [self._extra(extra, name) for name, extra in named.items()]
         return [self.vector(weights, "pack"), *checked]
+
+    def _extra(self, extra: Tensor, name: str) -> Tensor:
+        """Return an extra of the pack; where the algorithm alone knows its shape, that of the first one counts."""
+        if name in self._runner.algorithm.codec.vectors:
+            return self.vector(extra, name)
+        shape, dtype = self._first.get(name, (tuple(extra.shape), extra.dtype))
+        return self._here(tensor(extra, name, shape, dtype))
+
+    def take(self, pack: Sequence[Tensor]) -> None:
+        """Hold every later pack to the shapes of one whose upload has passed all other checks.
+
+        Raises:
+            FrameError: Another, which came at the same time, was the first and has other shapes.
+        """
+        for name, extra in zip(self._runner.algorithm.codec.extras, pack[1:], strict=True):
+            shape, dtype = self._first.setdefault(name, (tuple(extra.shape), extra.dtype))
+            tensor(extra, name, shape, dtype)
 
     def _check(self, extras: Mapping[str, Tensor]) -> None:
         reason = self._runner.algorithm.refused(extras)
         if reason is not None:
             raise FrameError(reason)
-
-    def _alike(self, extra: Tensor, name: str) -> Tensor:
-        """Return an extra whose shape the algorithm alone knows: it must be that of the first one that came."""
-        shape, dtype = self._first.setdefault(name, (extra.shape, extra.dtype))
-        return self._here(tensor(extra, name, tuple(shape), dtype))
 
     def extras(self, found: Any, trained: bool) -> dict[str, Tensor]:
         """Return extras by name; what has one number per parameter is nobody's to check but the plugin's.

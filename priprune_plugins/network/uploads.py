@@ -127,7 +127,7 @@ def sent_of(value: Any, visit: Visit, expected: Expected) -> Sent:
     own = not (isinstance(received, str) and received == _BROADCAST)
     received = expected.vector(received, "received") if own else visit.payload[0]
     start, offset = (found.get(name) if visit.observed else None for name in ("start", "offset"))
-    return Sent(
+    sent = Sent(
         upload=upload,
         pack=expected.pack(part(found, "pack")),
         mask=_mask(part(found, "mask"), "mask", visit, expected),
@@ -143,6 +143,8 @@ def sent_of(value: Any, visit: Visit, expected: Expected) -> Sent:
         },
         offset=None if offset is None else expected.vector(offset, "offset"),
     )
+    expected.take(sent.pack)
+    return sent
 
 
 def _mask(found: Any, name: str, visit: Visit, expected: Expected) -> Tensor | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from priprune_plugins.errors import ScenarioError
+from priprune_plugins.errors import missing_extra
 from priprune_plugins.report.chart import Chart
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ScenarioError("--plots needs matplotlib: pip install 'priprune-plugins[plots]'") from error
+        raise missing_extra("--plots", "matplotlib", "plots") from error
 
 
 def write_plots(folder: Path, drawn: "Iterable[Chart | Sheet]", formats: Sequence[str] = FORMATS) -> list[Path]:

@@ -55,7 +55,7 @@ def _least(valid: Iterable[tuple[Matrix, tuple[str, str], Square]]) -> str:
     if len(strongest) < 2:
         return ""
     matrix, key, square = min(strongest.values(), key=lambda entry: entry[2].mean("nmi") or 0.0)
-    return f"Least to its strongest attacker leaks {_place(matrix, key)}, {_figures(square)}"
+    return f"Against the strongest attacker of each, the least leaks from {_place(matrix, key)}, {_figures(square)}"
 
 
 def _place(matrix: Matrix, key: tuple[str, str]) -> str:

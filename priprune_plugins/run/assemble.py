@@ -17,7 +17,9 @@ from priprune_plugins.messages import Facts
 from priprune_plugins.models.build import ModelPlugin, build_model, check_forward
 from priprune_plugins.models.initialise import Init
 from priprune_plugins.plugins import PluginHost, Registered
+from priprune_plugins.run.client_ids import check_client_ids
 from priprune_plugins.run.device import resolved_device
+from priprune_plugins.run.smallest_batch import smallest_batch
 from priprune_plugins.run.truth import GRANT_NAMES, granted
 from priprune_plugins.scenario.options import build_plugin
 from priprune_plugins.scenario.selection import Selection
@@ -137,9 +139,10 @@ def make_world(scenario: Scenario, plugins: Plugins) -> World:
     data = federate(images, scenario.data, scenario.seed).to(device)
     shape = images.image_shape
     build = _builder(plugins.architecture, shape, images.num_classes, images.mean, images.std, scenario.model.init)
+    smallest, why = smallest_batch(scenario, local_steps(scenario), data.train_indices)
     try:
         model = build(generator(scenario.seed, "init")).to(device)
-        check_forward(model, shape, images.num_classes)
+        check_forward(model, shape, images.num_classes, smallest, why)
     except PluginRuleError as error:
         raise PluginRuleError(f"{scenario.architecture.at('name')} {scenario.architecture.name}: {error}") from error
     facts = Facts(
@@ -197,8 +200,7 @@ def make_federation(
         )
     section = scenario.algorithm
     clients_checked(world.data.num_clients, section.clients_per_round)
-    if scenario.audit is not None:
-        _check_victims(scenario.audit.victims, world.data.num_clients)
+    check_client_ids(scenario, host, world.data.num_clients)
     training = LocalTraining(
         epochs=section.epochs or 1,
         batch_size=section.batch_size,
@@ -223,14 +225,6 @@ def make_federation(
             crew=crew or CohortChoice(scenario.simulation),
         )
     )
-
-
-def _check_victims(victims: int, num_clients: int) -> None:
-    if victims > num_clients:
-        raise ScenarioError(
-            f"audit.victims must be at most the number of clients ({num_clients}), got {victims}; lower it, or raise "
-            "data.clients"
-        )
 
 
 def absent_policy(scenario: Scenario, plugins: Plugins) -> Absent:

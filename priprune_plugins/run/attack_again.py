@@ -10,13 +10,13 @@ from typing import Any
 from priprune_plugins.errors import Interrupted, ScenarioError
 from priprune_plugins.plugins import Registered
 from priprune_plugins.report import write_report
+from priprune_plugins.run.alone import alone
 from priprune_plugins.run.assemble import make_plugins, make_world, numbered, registered
 from priprune_plugins.run.attack_files import described, made_with, unfinished
 from priprune_plugins.run.attack_stage import AttackStage, attack_all
 from priprune_plugins.run.folder import write_json
 from priprune_plugins.run.interruption import stop_on_signals
 from priprune_plugins.run.observed import all_captures
-from priprune_plugins.run.resume import alone
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario import read_scenario
 from priprune_plugins.scenario.selection import Selection

@@ -1,7 +1,7 @@
 """Checkpoints of a running federation: what is in them, and how a run goes on from one."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from priprune_plugins.checkpoint.durable import sync
 from priprune_plugins.checkpoint.plain import UnsavableError
 from priprune_plugins.checkpoint.state_file import DamagedFileError
 from priprune_plugins.errors import PluginError, RunError
+from priprune_plugins.run.finished import finish
 from priprune_plugins.run.pace import Pace
 from priprune_plugins.run.resume import APPENDED, cut_back, sizes_now
 from priprune_plugins.run.state_folder import disk_need, states_folder
@@ -140,7 +141,9 @@ class Checkpointer:
         started = time.monotonic()
         clients = self.federation.states.clients.save_all()
         self._spill.files.sync()
-        self._write(Manifest(next_round, "training", self._synced_sizes(), clients, seconds), rest)
+        elsewhere: Mapping[str, Any] = rest.get("elsewhere", {})
+        forgotten = elsewhere.get("remember") is True and not elsewhere["kept"]
+        self._write(Manifest(next_round, "training", self._synced_sizes(), clients, seconds, forgotten), rest)
         self._pin()
         self._pace.wrote(time.monotonic() - started)
 
@@ -149,15 +152,12 @@ class Checkpointer:
         if self._keep:
             rounds = self.federation.setting.rounds
             self._write(Manifest(rounds, "trained", self._synced_sizes(), seconds=seconds), rest)
+        # Attacks take memory of their own.
+        self.federation.states.clients.forget()
 
     def done(self) -> None:
         """Mark the run as finished and remove what only a resume needs."""
-        for name in ("rounds.jsonl", "timing.jsonl", "privacy.jsonl"):
-            if (self._folder / name).exists():
-                sync(self._folder / name)
-        self.checkpoints.mark_done()
-        self._spill.files.pinned = frozenset()
-        self._spill.files.collect(())
+        finish(self._folder, self.checkpoints, self._spill.files)
 
     def _write(self, manifest: Manifest, rest: Any) -> None:
         try:

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from priprune_plugins.checkpoint.durable import replace_durably, sync, write_durably
 from priprune_plugins.checkpoint.tensor_file import named_parts
-from priprune_plugins.errors import PriPruneError, ScenarioError
+from priprune_plugins.errors import ScenarioError
 
 
 def refuse_existing(path: Path) -> None:
@@ -22,7 +20,7 @@ def refuse_existing(path: Path) -> None:
         ScenarioError: ``path`` exists, from another run for instance.
     """
     if path.exists():
-        raise ScenarioError(f"{path} exists already: give another --out, or remove it")
+        raise ScenarioError(f"{path} exists already: give another --out, go on with it by --resume, or remove it")
 
 
 def new_folder(path: Path) -> Path:
@@ -40,20 +38,6 @@ def new_folder(path: Path) -> Path:
     except OSError as error:
         raise ScenarioError(f"cannot make the run folder {path}: {error.strerror}") from error
     return path
-
-
-@contextmanager
-def removed_if_refused(path: Path) -> Iterator[None]:
-    """Remove a run folder that was just made, where the run ends by an error before its first round is done.
-
-    It holds nothing to go on with, and would stand in the way of the corrected run.
-    """
-    try:
-        yield
-    except PriPruneError:
-        if not (path / "rounds.jsonl").exists():
-            shutil.rmtree(path, ignore_errors=True)
-        raise
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:

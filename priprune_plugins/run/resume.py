@@ -1,13 +1,10 @@
 """May a run folder be gone on with, and what in it is newer than its checkpoint."""
 
-import fcntl
 import json
-import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ from priprune_plugins.scenario.includes import read_with_includes
 from priprune_plugins.scenario.sections_reader import HOST_KEYS
 from priprune_plugins.wording import shown
 
-_logger = logging.getLogger(__name__)
 # What the figures do not depend on may change from one part of a run to the next.
 _FREE = ("checkpoint", "states", "network", "modules")
 _ABSENT = object()
@@ -24,29 +20,6 @@ APPENDED = ("rounds.jsonl", "timing.jsonl")
 _AFTER_TRAINING = ("privacy.jsonl", "summary.json", "report.html")
 _FOLDERS_AFTER_TRAINING = ("reconstructions", "attackers", "cache")
 _OF_A_ROUND = re.compile(r"r(\d+)[._]")
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep every other process out of a run folder; the lock goes with the process, however it ends.
-
-    Raises:
-        ScenarioError: Another process is at work in it.
-    """
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(opened)
-        raise ScenarioError(
-            f"{folder}: another process is running there; wait for it, or give another --out"
-        ) from error
-    except OSError as error:
-        _logger.warning("%s cannot be locked (%s): see to it that no other process runs there", folder, error.strerror)
-    try:
-        yield
-    finally:
-        os.close(opened)
 
 
 def refuse_other_scenario(folder: Path, document: Mapping[str, Any]) -> None:

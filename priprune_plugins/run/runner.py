@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,19 @@ from priprune_plugins.checkpoint.checkpoints import Checkpoint
 from priprune_plugins.messages import Run
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.report import write_report
+from priprune_plugins.run.alone import alone, alone_in_new
 from priprune_plugins.run.assemble import Plugins, World, make_federation, make_plugins, make_world, scenario_warnings
 from priprune_plugins.run.attack_files import keep_attack_states
 from priprune_plugins.run.attack_stage import AttackStage, attack_all
 from priprune_plugins.run.checkpointing import Checkpointer
 from priprune_plugins.run.combinations import check_combinations
 from priprune_plugins.run.environment import environment, provenance
-from priprune_plugins.run.folder import new_folder, refuse_existing, removed_if_refused, write_json, write_text
+from priprune_plugins.run.finished import is_finished
+from priprune_plugins.run.folder import refuse_existing, write_json, write_text
 from priprune_plugins.run.interruption import Stop, stop_on_signals
 from priprune_plugins.run.layer_leakage import write_layer_leakage
-from priprune_plugins.run.resume import (
-    alone,
-    changed_versions,
-    read_environment,
-    refuse_other_scenario,
-    remove_partial,
-)
+from priprune_plugins.run.resume import changed_versions, read_environment, refuse_other_scenario, remove_partial
+from priprune_plugins.run.state_folder import states_outside
 from priprune_plugins.run.stopped import told_how_to_go_on
 from priprune_plugins.run.summary import base_summary
 from priprune_plugins.run.training import Training
@@ -36,6 +33,7 @@ from priprune_plugins.scenario.options import resolved
 from priprune_plugins.scenario.whole import Scenario
 from priprune_plugins.scenario.writing import dump_yaml
 from priprune_plugins.simulation.crew import MakeCrew
+from priprune_plugins.simulation.federation import Federation
 
 
 def run_scenario(
@@ -77,8 +75,24 @@ def run_scenario(
         plugins = make_plugins(scenario)
         host = PluginHost(plugins.hooked)
         check_combinations(scenario, plugins, host)
-        work = _Work(scenario, plugins, make_world(scenario, plugins), host, watcher, stop, crew)
-        return work.run(path, attacked, resume)
+        document = resolved(scenario, plugins.instances())
+        with ExitStack() as held:
+            # Before the data, and before any worker of a cluster: both take long.
+            found = resume and path.exists()
+            if found:
+                held.enter_context(alone(path))
+                refuse_other_scenario(path, document)
+                remove_partial(path)
+                if is_finished(path, scenario.states):
+                    watcher.say(f"{path} is finished already")
+                    return path
+            world = make_world(scenario, plugins)
+            federation = make_federation(scenario, plugins, world, host, crew)
+            if not found:
+                held.enter_context(alone_in_new(path, states_outside(path, scenario.states)))
+            _Work(scenario, document, plugins, world, host, federation, watcher, stop).run(path, attacked)
+        watcher.finish(path, json.loads((path / "summary.json").read_text(encoding="utf-8")))
+    return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,44 +100,29 @@ class _Work:
     """One run from its live objects on."""
 
     scenario: Scenario
+    document: dict[str, Any]
     plugins: Plugins
     world: World
     host: PluginHost
+    federation: Federation
     watcher: Watcher
     stop: Stop
-    crew: MakeCrew | None
 
-    def run(self, path: Path, attacked: bool, resume: bool) -> Path:
-        federation = make_federation(self.scenario, self.plugins, self.world, self.host, self.crew)
-        document = resolved(self.scenario, self.plugins.instances())
-        found = resume and path.exists()
-        if found:
-            refuse_other_scenario(path, document)
-        else:
-            new_folder(path)
-        with alone(path), nullcontext() if found else removed_if_refused(path):
-            remove_partial(path)
-            saver = Checkpointer(path, self.scenario, federation, self.watcher)
-            if saver.checkpoints.done:
-                # A run may have been killed while it removed what only a resume needs.
-                saver.done()
-                self.watcher.say(f"{path} is finished already")
-                return path
-            self._describe(path, document)
-            run = Run(folder=path, scenario=document, facts=self.world.facts)
-            self.host.on_run_start(run)
-            summary = self._trained(path, saver, saver.find())
-            self._attacked(path, run, summary, attacked)
-            saver.done()
-        self.watcher.finish(path, json.loads((path / "summary.json").read_text(encoding="utf-8")))
-        return path
+    def run(self, path: Path, attacked: bool) -> None:
+        saver = Checkpointer(path, self.scenario, self.federation, self.watcher)
+        self._describe(path)
+        run = Run(folder=path, scenario=self.document, facts=self.world.facts)
+        self.host.on_run_start(run)
+        summary = self._trained(path, saver, saver.find())
+        self._attacked(path, run, summary, attacked)
+        saver.done()
 
-    def _describe(self, folder: Path, document: Any) -> None:
+    def _describe(self, folder: Path) -> None:
         if (folder / "environment.json").is_file():
             for message in changed_versions(read_environment(folder), made_with(self.plugins, self.world)):
                 self.watcher.warn(message)
         else:
-            write_scenario(folder, document, self.plugins, self.world)
+            write_scenario(folder, self.document, self.plugins, self.world)
 
     def _trained(self, folder: Path, saver: Checkpointer, found: Checkpoint | None) -> dict[str, Any]:
         """Train what is left to train and return the summary of the training."""

@@ -10,17 +10,24 @@ from priprune_plugins.scenario.sections import StatesSection
 _WORTH_SAYING = 2**30
 
 
+def states_outside(folder: Path, section: StatesSection) -> Path | None:
+    """Return the folder of a run's clients' states where that is not in the run folder."""
+    if section.folder is None:
+        return None
+    # Runs of the same name must not share it.
+    own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    return Path(section.folder) / f"{folder.name}-{own}"
+
+
 def states_folder(folder: Path, section: StatesSection) -> Path:
     """Return the folder of a run's clients' states: in the run folder, or in one of its own below ``states.folder``.
 
     Raises:
         ScenarioError: ``states.folder`` cannot be made.
     """
-    if section.folder is None:
+    chosen = states_outside(folder, section)
+    if chosen is None:
         return folder / "checkpoint" / "clients"
-    # Runs of the same name must not share it.
-    own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    chosen = Path(section.folder) / f"{folder.name}-{own}"
     try:
         chosen.mkdir(parents=True, exist_ok=True)
     except OSError as error:

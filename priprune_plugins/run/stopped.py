@@ -48,15 +48,15 @@ def standing(folder: Path, command: str) -> str:
     """Return what of a run is whole, and how to go on."""
     if not (folder / "scenario.yaml").is_file():
         return "nothing was computed yet"
-    found = Checkpoints(folder / "checkpoint", 1).look()
-    if found is None:
+    # Not their states: reading those takes longer than an impatient user waits.
+    newest = next(Checkpoints(folder / "checkpoint", 1).manifests(), None)
+    if newest is None:
         kept = "there is no checkpoint yet"
-    elif found.manifest.stage == "trained":
+    elif newest.stage == "trained":
         kept = "the training is done"
     else:
-        kept = f"{found.manifest.next_round} rounds are in the last checkpoint"
-        elsewhere = found.state["run"].get("elsewhere", {})
-        if elsewhere.get("remember") and not elsewhere["kept"]:
+        kept = f"{newest.next_round} rounds are in the last checkpoint"
+        if newest.forgotten:
             return (
                 f"{kept}, which cannot be gone on with: what clients remembered is gone with a process that joined "
                 f"without --states; begin anew with another --out than {folder}, every join with --states DIR"

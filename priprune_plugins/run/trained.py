@@ -11,11 +11,11 @@ from typing import Any
 from priprune_plugins.errors import ScenarioError
 from priprune_plugins.plugins import PluginHost
 from priprune_plugins.report import write_report
+from priprune_plugins.run.alone import alone
 from priprune_plugins.run.assemble import make_plugins, make_world
 from priprune_plugins.run.attack_stage import AttackStage, attack_all
 from priprune_plugins.run.folder import new_folder, write_json
 from priprune_plugins.run.interruption import stop_on_signals
-from priprune_plugins.run.resume import alone
 from priprune_plugins.run.runner import write_scenario
 from priprune_plugins.run.watcher import Watcher
 from priprune_plugins.scenario.options import resolved

@@ -203,7 +203,7 @@ class Training:
             found.append("the defences withheld no coordinate in any round; does a before_upload forget to return?")
         if self._setup_uploads:
             found.append(
-                f"{self._setup_uploads} clients sent scores in the setup round: no attack is measured on those"
+                f"scores were sent in the setup round (clients: {self._setup_uploads}): no attack is measured on those"
             )
         lost = self._federation.lost
         if self._dropped > lost:

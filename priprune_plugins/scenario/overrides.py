@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from priprune_plugins.errors import ScenarioError
+from priprune_plugins.scenario.includes import INCLUDE
 from priprune_plugins.scenario.nodes import Node
 from priprune_plugins.scenario.yaml_reader import parse_yaml
 from priprune_plugins.wording import shown
@@ -27,6 +28,8 @@ def overridden(node: Node, overrides: Sequence[str]) -> Node:
         if not equals:
             raise ScenarioError(f"--set must be path=value, got {shown(override)}; for instance --set pruner.rate=0.5")
         place = f"--set {path.strip()}"
+        if path.strip() == INCLUDE:
+            raise ScenarioError(f"{place}: a scenario includes others in its file only; write the line there")
         value = parse_yaml(text, place, whole=place)
         node = _assigned(node, _steps(path.strip(), "--set"), value, "")
     return node

@@ -76,6 +76,9 @@ def _attacked(scenario: Scenario) -> Iterator[tuple[str, str]]:
     yield from _histories(scenario)
     yield from _drawn(scenario)
     clients = scenario.data.clients
+    if audit is not None and clients is not None and audit.victims > clients:
+        most = f"must be at most data.clients ({clients})"
+        yield "audit.victims", f"{most}, got {audit.victims}; lower it, or raise data.clients"
     chosen = capture.clients if isinstance(capture.clients, tuple) else ()
     absent = [client_id for client_id in chosen if clients is not None and client_id >= clients]
     if absent:

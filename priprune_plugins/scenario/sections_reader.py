@@ -32,10 +32,16 @@ def entries(node: Node, path: str) -> dict[str, Node]:
     if node.value is None:
         return {}
     if not isinstance(node.value, dict):
-        text = isinstance(node.value, str)
-        instead = f"write {{name: {node.value}}}" if text else "write its keys below it"
-        raise ScenarioError(f"{node.place}: {path} must be a mapping, got {shown(node.plain())}; {instead}")
+        got = shown(node.plain())
+        raise ScenarioError(f"{node.place}: {path} must be a mapping, got {got}; {_instead(node.value)}")
     return node.value
+
+
+def _instead(value: object) -> str:
+    if not isinstance(value, str):
+        return "write its keys below it"
+    without = value.lower() in ("none", "no", "off", "nothing")
+    return "remove the line to do without" if without else f"write {{name: {value}}}"
 
 
 def section(cls: type[Section], found: Mapping[str, Node], path: str) -> Section:

@@ -164,6 +164,14 @@ class ClientStates:
             self._save(client_id, self._spill.files)
         return dict(self._files)
 
+    def forget(self) -> None:
+        """Forget every client's state that is in memory, and give the memory back; files stay as they are."""
+        self._resident.clear()
+        self._sizes.clear()
+        self._changed.clear()
+        self._bytes = 0
+        give_back_freed()
+
     def check_savable(self) -> None:
         """Refuse now what could not be written later.
 

@@ -1,5 +1,6 @@
 """What an executor runs: one cell, one training that several cells attack, or one cell on such a training."""
 
+import gc
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ import torch
 
 from priprune_plugins.checkpoint.durable import replace_durably
 from priprune_plugins.errors import PriPruneError
+from priprune_plugins.memory import give_back_freed
 from priprune_plugins.run.folder import write_text
 from priprune_plugins.run.runner import run_scenario
 from priprune_plugins.run.trained import attack_trained
@@ -96,6 +98,9 @@ def perform(job: Job, watcher: Watcher | None = None) -> Outcome:
     except Exception as failure:  # noqa: BLE001 - a sweep goes on, whatever a cell's plugins raise
         error = _line(failure)
         _keep_traceback(job.part)
+    # A federation's parts know one another, so that nothing of it goes by itself before the next job fills the memory.
+    gc.collect()
+    give_back_freed()
     return Outcome(job.key, round(time.perf_counter() - started, 3), error)
 
 

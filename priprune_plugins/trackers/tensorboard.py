@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from priprune_plugins import Run, ScenarioError, Server, hookimpl
+from priprune_plugins import Run, Server, hookimpl
+from priprune_plugins.errors import missing_extra
 from priprune_plugins.scenario.writing import dump_yaml
 from priprune_plugins.trackers.scalars import attack_scalars, round_scalars
 
@@ -25,7 +26,7 @@ class TensorBoard:
 
     def __post_init__(self) -> None:
         if find_spec("tensorboard") is None:
-            raise ScenarioError("tracker tensorboard needs TensorBoard: pip install 'priprune-plugins[track]'")
+            raise missing_extra("tracker tensorboard", "TensorBoard", "track")
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from priprune_plugins import Run, ScenarioError, Server, hookimpl
+from priprune_plugins.errors import missing_extra
 from priprune_plugins.trackers.scalars import attack_scalars, round_scalars
 
 _SILENT = {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -36,7 +37,7 @@ class Wandb:
         if self.backend == "trackio" and self.mode == "online":
             raise ScenarioError("tracker wandb: trackio stays on this machine; remove mode, or choose backend: wandb")
         if find_spec(self.backend) is None:
-            raise ScenarioError(f"tracker wandb needs {self.backend}: pip install 'priprune-plugins[track]'")
+            raise missing_extra("tracker wandb", self.backend, "track")
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:

@@ -1,8 +1,9 @@
 """One-shot scores that need a labelled batch, which a federated server does not have: where it comes from."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,11 @@ class LabelledScores(Targets):
     def _extra(self) -> str:
         return f"{self.kind}_scores"
 
+    def check_scenario(self, scenario: Mapping[str, Any]) -> None:
+        """Refuse to score on images that the server does not have."""
+        if self.source == "public" and not scenario["data"]["public"]:
+            raise self._without_public()
+
     @hookimpl
     def on_setup_round(self, client: Client) -> None:
         """Send this client's scores, where they are asked for."""
@@ -86,10 +92,7 @@ class LabelledScores(Targets):
 
     def _public_scores(self, server: Server) -> Tensor:
         if server.public is None:
-            raise ScenarioError(
-                f"pruner.source: {self.kind} with source 'public' needs labelled images at the server, got none; "
-                "give data.public: 100, or source: client or clients"
-            )
+            raise self._without_public()
         return self.scores(server.facts.build_model(), server.layout, server.weights, chunks(server.public))
 
     def _client_scores(self, server: Server) -> Tensor:
@@ -101,6 +104,12 @@ class LabelledScores(Targets):
                 "round, got none; check pruner.client_id against data.clients"
             )
         return scores
+
+    def _without_public(self) -> ScenarioError:
+        return ScenarioError(
+            f"pruner.source: {self.kind} with source 'public' needs labelled images at the server, got none; "
+            "give data.public: 100, or source: client or clients"
+        )
 
 
 def chunks(labelled: LabelledSet, size: int = _CHUNK) -> list[tuple[Tensor, Tensor]]:

@@ -4,8 +4,9 @@ Reference: Li, Sun, Wang, Duan, Li, Chen, Li, "LotteryFL: Personalized and Commu
 with Lottery Ticket Hypothesis on Non-IID Datasets", 2020, arXiv:2008.03371, Algorithm 1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -74,6 +75,11 @@ class LotteryFL:
     accuracy: Share = 0.2
     compat: Literal["exact", "lotteryfl"] = "exact"
 
+    def check_scenario(self, scenario: Mapping[str, Any]) -> None:
+        """Refuse to prune by the accuracy on nothing."""
+        if self.rate and not scenario["data"]["validation"]:
+            raise _without_validation()
+
     @hookimpl
     def on_local_train_start(self, client: Client) -> None:
         """Mask the broadcast; prune and rewind where the masked weights are good enough."""
@@ -104,13 +110,17 @@ class LotteryFL:
     def _good_enough(self, client: Client) -> bool:
         measured = client.evaluate("validation")
         if measured.num_samples == 0:
-            raise ScenarioError(
-                "data.validation: lotteryfl prunes by each client's validation accuracy, got no validation images; "
-                "give data.validation: 0.1"
-            )
+            raise _without_validation()
         return measured.accuracy > self.accuracy
 
     def _rewind(self, client: Client, mask: Tensor) -> None:
         if client.initial is None:
             raise RuntimeError("lotteryfl rewinds to client.initial, which the host did not give")
         client.weights = client.initial.masked_fill(~mask, 0.0)
+
+
+def _without_validation() -> ScenarioError:
+    return ScenarioError(
+        "data.validation: lotteryfl prunes by each client's validation accuracy, got no validation images; give "
+        "data.validation: 0.1"
+    )

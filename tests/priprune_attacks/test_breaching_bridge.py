@@ -16,7 +16,7 @@ from priprune_plugins.testing import check_attack
 
 installed = pytest.mark.skipif(
     not __import__("importlib.util").util.find_spec("breaching"),
-    reason="breaching is not installed: pip install 'priprune-plugins[breaching]'",
+    reason="breaching is not installed: uv run --extra breaching",
 )
 
 

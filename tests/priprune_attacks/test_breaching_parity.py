@@ -37,9 +37,7 @@ class LossesOf:
     """Breaching's attack on one image, through its own classes."""
 
     def __init__(self, model: nn.Module, target: Tensor, layout: Layout, image: Tensor, label: Tensor) -> None:
-        breaching = pytest.importorskip(
-            "breaching", reason="breaching is not installed: pip install 'priprune-plugins[breaching]'"
-        )
+        breaching = pytest.importorskip("breaching", reason="breaching is not installed: uv run --extra breaching")
         omegaconf = pytest.importorskip("omegaconf")
         config = breaching.get_attack_config(
             "invertinggradients", [f"optim.max_iterations={ITERATIONS}", "impl.dtype=double"]

@@ -156,15 +156,15 @@ def test_a_group_of_one_is_no_option() -> None:
         SecAgg(group=1)
 
 
-def test_without_the_library_the_run_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_library_the_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(secagg, "import_module", absent)
     with pytest.raises(
-        ScenarioError, match=r"needs the package pycryptodome: pip install 'priprune-plugins\[secagg\]'"
+        ScenarioError, match=r"needs the package pycryptodome, which is not installed: .*uv run --extra secagg"
     ):
-        SecAgg().on_run_start(Run(tmp_path, {}, facts=None))
+        SecAgg().check_scenario({})
 
 
 @pytest.mark.parametrize("algorithm", ["fedavg", "fedprox", "scaffold", "fednova", "powerofchoice"])

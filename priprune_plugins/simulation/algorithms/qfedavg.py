@@ -4,7 +4,7 @@ Reference: Li, Sanjabi, Beirami, Smith, "Fair Resource Allocation in Federated L
 Algorithm 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -93,6 +93,13 @@ class QFedAvg(Algorithm):
 
     def setup_handler(self, handler: Any, training: LocalTraining) -> None:
         handler.setup_optim(self.q, 1 / training.lr)
+
+    def refused(self, extras: Mapping[str, Tensor]) -> str | None:
+        found = extras["loss"]
+        if found.shape != (1,) or not found.is_floating_point():
+            got = f"{found.dtype} {list(found.shape)}".removeprefix("torch.")
+            return f"loss must be floating-point [1], got {got}"
+        return None if bool(torch.isfinite(found)) else f"loss must be finite, got {float(found)}"
 
     def local_rule(self) -> LocalRule:
         return ReportingRule()

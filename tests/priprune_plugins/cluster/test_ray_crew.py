@@ -17,7 +17,7 @@ from priprune_plugins.errors import ScenarioError
 from priprune_plugins.run import Watcher, run_scenario
 from priprune_plugins.scenario import read_scenario
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'priprune-plugins[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: uv run --extra ray")
 
 # Memories of clients (SCAFFOLD's, a learning defence's, batch-norm statistics of their own), a setup round, uploads and
 # probes that are attacked, and a plugin that warns.

@@ -153,7 +153,7 @@ def test_damaged_parquet_and_missing_pyarrow_are_one_line(parquet, monkeypatch):
     with pytest.raises(ScenarioError, match=r"train-00001-of-00002\.parquet: not read as parquet"):
         Femnist(str(root)).load()
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ScenarioError, match=r"needs pyarrow: pip install 'priprune-plugins\[hf\]'"):
+    with pytest.raises(ScenarioError, match=r"needs pyarrow, which is not installed: .*uv run --extra hf"):
         Femnist(str(root)).load()
 
 

@@ -40,8 +40,8 @@ def test_every_interface_is_warned_of_and_this_machine_is_not(capsys: pytest.Cap
             ["--set", "network.host=''"],
             "network.host must be an address or a name of this machine, got ''; give 127.0.0.1",
         ),
-        (["--connect", "nowhere.invalid:7654"], "--connect: no address of 'nowhere.invalid' ("),
-        (["--set", "network.host=nowhere.invalid"], "network.host: no address of 'nowhere.invalid' ("),
+        (["--connect", "no..where:7654"], "--connect: no address of 'no..where' (it is no name); give the server's"),
+        (["--set", "network.host=no..where"], "network.host: no address of 'no..where' (it is no name); give"),
         (
             ["--set", "network.processes=7", "--set", "data.clients=6", "--set", "algorithm.clients_per_round=2"],
             "network.processes must be at most data.clients (6), got 7; lower it, or raise data.clients",

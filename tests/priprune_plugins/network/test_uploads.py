@@ -127,28 +127,49 @@ def test_what_no_client_could_have_sent_is_refused(federation: Federation, name:
         sent_of(value, visit, Expected(federation.runner))
 
 
-CLUSTERS = {
-    "too large": (torch.tensor([3]), "cluster must be from 0 to 2, got 3"),
-    "negative": (torch.tensor([-1]), "cluster must be from 0 to 2, got -1"),
-    "broken": (torch.tensor([1.5]), r"cluster must be int64 \[1\], got float32 \[1\]"),
-    "many": (torch.tensor([1, 1]), r"cluster must be int64 \[1\], got int64 \[2\]"),
+ALGORITHM = "algorithm={{name: {}, clients_per_round: 4, batch_size: 5, lr: 0.1}}"
+IMPOSSIBLE = {
+    "too large": ("ifca, clusters: 3", torch.tensor([3]), "cluster must be from 0 to 2, got 3"),
+    "negative": ("ifca, clusters: 3", torch.tensor([-1]), "cluster must be from 0 to 2, got -1"),
+    "broken": ("ifca", torch.tensor([1.5]), r"cluster must be int64 \[1\], got float32 \[1\]"),
+    "many": ("ifca", torch.tensor([1, 1]), r"cluster must be int64 \[1\], got int64 \[2\]"),
+    "losses": ("qfedavg", torch.ones(2), r"loss must be floating-point \[1\], got float32 \[2\]"),
+    "whole": ("qfedavg", torch.tensor([1]), r"loss must be floating-point \[1\], got int64 \[1\]"),
+    "nan": ("qfedavg", torch.tensor([float("nan")]), "loss must be finite, got nan"),
 }
 
 
 @pytest.mark.parametrize("place", ["upload", "pack"])
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_an_impossible_cluster_is_refused(made: Made, name: str, place: str) -> None:
-    federation = made("algorithm={name: ifca, clusters: 3, clients_per_round: 4, batch_size: 5, lr: 0.1}")
-    visit = federation.visit(3)
-    value = sent_value(federation.runner.run(visit), visit)
-    sent_of(value, visit, Expected(federation.runner))
-    number, reason = CLUSTERS[name]
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_an_impossible_extra_is_refused_and_refuses_no_other(made: Made, name: str, place: str) -> None:
+    algorithm, wrong, reason = IMPOSSIBLE[name]
+    federation = made(ALGORITHM.format(algorithm))
+    visit, expected = federation.visit(3), Expected(federation.runner)
+    value, honest = (sent_value(federation.runner.run(visit), visit) for _ in range(2))
     if place == "upload":
-        value["upload"]["extras"]["cluster"] = number
+        value["upload"]["extras"][federation.setting.algorithm.codec.extras[0]] = wrong
     else:
-        value["pack"][1] = number
+        value["pack"][1] = wrong
     with pytest.raises(FrameError, match=reason):
-        sent_of(value, visit, Expected(federation.runner))
+        sent_of(value, visit, expected)
+    assert torch.equal(sent_of(honest, visit, expected).pack[1], honest["pack"][1])
+
+
+def test_an_upload_that_is_refused_for_another_reason_sets_no_shape(federation: Federation) -> None:
+    visit, expected = federation.visit(3), Expected(federation.runner)
+    value = sent_value(federation.runner.run(visit), visit)
+    with pytest.raises(FrameError, match="mask must be bool"):
+        sent_of(value | {"pack": [value["pack"][0], torch.ones(9)], "mask": torch.ones(3)}, visit, expected)
+    assert torch.equal(sent_of(value, visit, expected).pack[1], value["pack"][1])
+
+
+def test_of_two_first_packs_at_once_one_sets_the_shapes(federation: Federation) -> None:
+    visit, expected = federation.visit(3), Expected(federation.runner)
+    value = sent_value(federation.runner.run(visit), visit)
+    packs = [expected.pack([value["pack"][0], extra]) for extra in (value["pack"][1], torch.ones(9))]
+    expected.take(packs[0])
+    with pytest.raises(FrameError, match=r"tau must be float32 \[1\], got float32 \[9\]"):
+        expected.take(packs[1])
 
 
 def test_a_setup_upload_has_none_of_the_algorithm_s_extras(made: Made) -> None:

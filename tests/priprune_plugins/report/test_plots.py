@@ -12,7 +12,7 @@ from priprune_plugins.report import write_report
 from priprune_plugins.report.chart import Chart, Series
 from priprune_plugins.report.plots import write_plots
 
-needed = pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'priprune-plugins[plots]'")
+needed = pytest.importorskip("matplotlib", reason="matplotlib is not installed: uv run --extra plots")
 
 
 def test_matplotlib_draws_the_points_errors_and_floors_of_the_chart() -> None:
@@ -69,6 +69,8 @@ def test_the_command_takes_formats_after_the_folder(
 
 def test_without_matplotlib_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ScenarioError, match=r"--plots needs matplotlib: pip install 'priprune-plugins\[plots\]'"):
+    with pytest.raises(
+        ScenarioError, match=r"--plots needs matplotlib, which is not installed: .*uv run --extra plots"
+    ):
         write_plots(tmp_path, [])
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from priprune_plugins.cli import main
-from priprune_plugins.errors import PriPruneError
+from priprune_plugins.errors import PluginRuleError, PriPruneError
 from priprune_plugins.run.assemble import make_plugins, make_world
 from priprune_plugins.scenario import read_scenario
 
@@ -86,8 +86,38 @@ def test_a_model_that_cannot_be_trained_is_refused_before_the_run(what: str, rea
     assert caught.value.exit_code == 2
 
 
+NORMED = "model={name: 'own_models:Built', what: right}"
+UNATTACKED = ("attacks=[]", "audit=null")
+
+
 def test_trying_a_model_leaves_its_mode_and_statistics(scenario_file: Path) -> None:
-    scenario = read_scenario(scenario_file, ["model={name: 'own_models:Built', what: right}"])
+    scenario = read_scenario(scenario_file, [NORMED, *UNATTACKED])
     model = make_world(scenario, make_plugins(scenario)).model
     norm = next(module for module in model.modules() if type(module).__name__ == "BatchNorm1d")
     assert model.training and norm.training and int(norm.num_batches_tracked) == 0
+    assert not norm.running_mean.any()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        ((), "the attacks' positive control takes 1 image: use another norm, or leave attacks and audit out"),
+        (
+            (
+                *UNATTACKED,
+                "data.train=252",
+                "algorithm={name: fedavg, clients_per_round: 4, batch_size: 10, epochs: 1}",
+            ),
+            "client 0 has 21 images in batches of 10: use another norm, or another algorithm.batch_size",
+        ),
+    ],
+)
+def test_a_batch_that_a_norm_cannot_be_trained_on_is_refused_before_the_run(
+    overrides: tuple[str, ...], why: str, scenario_file: Path
+) -> None:
+    scenario = read_scenario(scenario_file, [NORMED, *overrides])
+    with pytest.raises(
+        PluginRuleError, match="its forward fails in train mode on a batch of 1: ValueError: Expected more than 1 value"
+    ) as caught:
+        make_world(scenario, make_plugins(scenario))
+    assert str(caught.value).endswith(f"; {why}")

@@ -30,6 +30,14 @@ REFUSED = {
     "clusters": ((ALGORITHM.format("ifca, clusters: 13"),), r"algorithm.clusters must be at most .* \(12\), got 13"),
     "candidates": ((ALGORITHM.format("powerofchoice, candidates: 13"),), "algorithm.candidates must be between"),
     "ditto, cohort": ((ALGORITHM.format("ditto"), "simulation.cohort=true"), "only the trainer of algorithm ditto"),
+    "no public, snip": (("pruner={name: snip}",), "snip with source 'public' needs labelled images .*, got none"),
+    "no public, grasp": (("pruner={name: grasp}",), "grasp with source 'public' needs labelled images .*, got none"),
+    "no validation, learned": (
+        ("defenses=[{name: random_withhold, schedule: learned}]",),
+        "set data.validation above 0",
+    ),
+    "no validation, lotteryfl": (("pruner={name: lotteryfl}",), "lotteryfl prunes by .*; give data.validation: 0.1"),
+    "absent client": (("pruner={name: prunefl, client_id: 12}",), r"pruner prunefl: .* clients \(12\), .*, got 12"),
     "feddyn, cohort": ((ALGORITHM.format("feddyn"), "simulation.cohort=true"), "cohort must be auto or false"),
 }
 
@@ -57,6 +65,10 @@ def test_check_and_run_refuse_the_same_and_no_folder_is_left(
         (ALGORITHM.format("ifca, clusters: 12"), "pruner={name: prunefl, initial: magnitude}"),
         (ALGORITHM.format("ifca"), "pruner={name: magnitude, rewind: true}"),
         (ALGORITHM.format("ditto"), "simulation.cohort=auto"),
+        ("pruner={name: snip}", "data.public=20"),
+        ("pruner={name: snip, source: client, client_id: 11}",),
+        ("pruner={name: lotteryfl}", "defenses=[{name: largest, schedule: learned}]", "data.validation=0.1"),
+        ("pruner={name: lotteryfl, rate: 0}",),
     ],
 )
 def test_what_works_is_valid(overrides: tuple[str, ...], scenario_file: Path) -> None:
@@ -93,6 +105,57 @@ def particular(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Particular:
     monkeypatch.delitem(sys.modules, "particular", raising=False)
     (tmp_path / "particular.py").write_text(PLUGIN)
     return lambda when: (f"pruner={{name: 'particular:Particular', when: {when}}}", "attacks=[]", "audit=null")
+
+
+KINDS = {
+    "data set": "data={name: 'choosy:Data', clients: 12}",
+    "model": "model={name: 'choosy:Model'}",
+    "algorithm": "algorithm={name: 'choosy:Algorithm', clients_per_round: 4}",
+    "tracker": "trackers=[{name: 'choosy:Tracker'}]",
+}
+CHOOSY = """
+from dataclasses import dataclass
+from priprune_plugins import ScenarioError, hookimpl
+from priprune_plugins.simulation.algorithm import Algorithm as Host
+
+class Choosy:
+    def check_scenario(self, scenario):
+        if scenario["seed"] == 3:
+            raise ScenarioError("not with seed 3")
+        scenario["no such section"]
+
+@dataclass(frozen=True, eq=False)
+class Data(Choosy):
+    def load(self): ...
+
+@dataclass(frozen=True, eq=False)
+class Model(Choosy):
+    def build(self, image_shape, num_classes): ...
+
+@dataclass(frozen=True, eq=False)
+class Algorithm(Choosy, Host):
+    pass
+
+@dataclass(frozen=True, eq=False)
+class Tracker(Choosy):
+    @hookimpl
+    def on_run_end(self, run): ...
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plugin_of_every_kind_may_refuse_a_scenario_and_one_that_fails_is_named(
+    kind: str, scenario_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "choosy", raising=False)
+    (tmp_path / "choosy.py").write_text(CHOOSY)
+    assert check(scenario_file, (KINDS[kind],)) == 2
+    at = KINDS[kind].partition("=")[0]
+    assert capsys.readouterr().err == f"priprune: --set {at}: not with seed 3\n"
+    assert check(scenario_file, (KINDS[kind], "seed=4")) == 1
+    assert f"{kind} choosy:" in (error := capsys.readouterr().err)
+    assert error.endswith(" failed in check_scenario: KeyError: 'no such section'\n")
 
 
 @pytest.mark.parametrize(("when", "error"), [(-1, ScenarioError), (0, PluginError), (1, PluginError)])

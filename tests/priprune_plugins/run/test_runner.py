@@ -198,7 +198,7 @@ def test_a_diverged_model_is_warned_about(run: Runner) -> None:
 
 
 def test_more_victims_than_clients_is_refused(run: Runner) -> None:
-    with pytest.raises(ScenarioError, match=r"audit\.victims must be at most the number of clients \(12\), got 99"):
+    with pytest.raises(ScenarioError, match=r"audit\.victims must be at most data\.clients \(12\), got 99"):
         run("a", "audit.victims=99")
 
 

@@ -43,6 +43,7 @@ def test_later_overrides_win() -> None:
         ("attacks[2].name=x", r"--set attacks\[2\].name: attacks has 1 entries, got \[2\]"),
         ("seed=[1", "--set seed: wrong YAML"),
         ("seed=.nan", "--set seed: a number must be finite"),
+        ("include=b.yaml", "--set include: a scenario includes others in its file only"),
     ],
 )
 def test_a_wrong_override_is_named(override: str, message: str) -> None:

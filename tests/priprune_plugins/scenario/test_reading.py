@@ -67,6 +67,8 @@ WRONG = [
         "audit.images must be at least audit.batch_size (2) times the probe's local steps (3), got 5; raise it",
     ),
     ("seed: 3", "network: {host: ' '}", 2, "network.host must be an address or a name of this machine, got ' '"),
+    ("seed: 3", "network: none", 2, "network must be a mapping, got 'none'; remove the line to do without"),
+    ("seed: 3", "audit: {victims: 21}", 2, "audit.victims must be at most data.clients (20), got 21; lower"),
     ("seed: 3", "network: {processes: 21}", 2, "network.processes must be at most data.clients (20), got 21; lower"),
     ("seed: 3", "aggregation: {absent: zero}", 2, "aggregation.absent must be previous or holders or zeros or null"),
     ("seed: 3", "aggregation: {abent: zeros}", 2, "aggregation.abent is unknown; did you mean 'absent'? aggregation"),

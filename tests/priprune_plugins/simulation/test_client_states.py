@@ -92,6 +92,13 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     assert list(states.known()) == [0, 1, 2, 3]
 
 
+def test_what_is_forgotten_takes_no_memory_and_its_files_stay(tmp_path: Path) -> None:
+    states = filled(tmp_path, 4, max_bytes=800)
+    states.forget()
+    assert in_memory(states) == set() and len(list(tmp_path.iterdir())) == 2
+    assert list(states.known()) == [0, 1]
+
+
 def test_the_size_of_a_state_is_told_before_a_file_is_written_and_again_where_it_grows(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     states = ClientStates()

@@ -4,9 +4,7 @@ import pytest
 
 from priprune_plugins.sweep.parquet import write_parquet
 
-parquet = pytest.importorskip(
-    "pyarrow.parquet", reason="pyarrow is not installed: pip install 'priprune-plugins[parquet]'"
-)
+parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: uv run --extra parquet")
 
 
 def test_a_column_keeps_its_type_and_one_of_several_kinds_is_text(tmp_path: Path) -> None:

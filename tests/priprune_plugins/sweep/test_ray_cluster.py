@@ -13,7 +13,7 @@ from priprune_plugins.sweep.jobs import Outcome, Progress
 from priprune_plugins.sweep.plan import make_plan
 from priprune_plugins.sweep.ray_cluster import RayExecutor
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'priprune-plugins[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: uv run --extra ray")
 MakeSweep = Callable[..., Sweep]
 
 

@@ -48,7 +48,7 @@ Tracked = Callable[[str], Path]
 
 
 def needs(package: str) -> Any:
-    reason = f"{package} is not installed: pip install 'priprune-plugins[track]'"
+    reason = f"{package} is not installed: uv run --extra track"
     return pytest.mark.skipif(find_spec(package) is None, reason=reason)
 
 
@@ -152,9 +152,9 @@ def test_trackio_keeps_every_round_on_this_machine(alone: Tracked, tmp_path: Pat
 def test_a_package_that_is_absent_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("priprune_plugins.trackers.wandb.find_spec", lambda name: None)
     monkeypatch.setattr("priprune_plugins.trackers.tensorboard.find_spec", lambda name: None)
-    with pytest.raises(ScenarioError, match=r"needs trackio: pip install 'priprune-plugins\[track\]'"):
+    with pytest.raises(ScenarioError, match=r"needs trackio, which is not installed: .*uv run --extra track"):
         Wandb(backend="trackio")
-    with pytest.raises(ScenarioError, match=r"needs TensorBoard: pip install 'priprune-plugins\[track\]'"):
+    with pytest.raises(ScenarioError, match=r"needs TensorBoard, which is not installed: .*uv run --extra track"):
         TensorBoard()
 
 

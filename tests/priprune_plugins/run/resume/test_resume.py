@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from priprune_plugins.errors import Interrupted, ScenarioError
+from priprune_plugins.run import run_scenario, runner
+from priprune_plugins.scenario import read_scenario
 
 Run = Callable[..., Path]
 Same = Callable[[Path, Path], None]
@@ -32,6 +35,24 @@ def test_a_resume_of_nothing_is_a_run_and_of_a_finished_run_nothing(run: Run, wa
     assert (folder / "report.html").stat().st_mtime_ns == before
     assert sorted(path.name for path in (folder / "checkpoint").iterdir()) == ["clients", "done", "trained"]
     assert not list((folder / "checkpoint" / "clients").iterdir())
+
+
+@pytest.mark.parametrize("override", ["seed=0", "seed=1"], ids=["finished", "another"])
+def test_a_folder_is_looked_at_before_data_are_loaded_or_workers_started(
+    override: str, run: Run, scenario_file: Path, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, watcher = run("a"), watching()
+    left = folder / "checkpoint" / "clients" / f"c00001-{'0' * 16}.safetensors"
+    left.touch()
+    monkeypatch.setattr(runner, "make_world", lambda *_: pytest.fail("data were loaded"))
+    scenario = read_scenario(scenario_file, [override])
+
+    def crew(_: object) -> Any:
+        pytest.fail("workers were started")
+
+    with pytest.raises(ScenarioError) if override == "seed=1" else nullcontext():
+        run_scenario(scenario, folder, watcher, resume=True, crew=crew)
+    assert left.exists() == (override == "seed=1") == (not watcher.said)
 
 
 @pytest.mark.parametrize(
